@@ -1,0 +1,37 @@
+# Needs Python 3.11+ and git. `make run` and `make test` set up all else themselves.
+PYTHON ?= python3
+BIN := .venv/bin
+# Named after this folder: a copy of the tree makes its own environment.
+READY := .venv/ready-$(shell pwd | cksum | cut -d' ' -f1)
+
+.PHONY: run test ui lint lock bench quality clean
+
+run: $(READY)            ## the whole pipeline, from raw data to the registry
+	@$(BIN)/hour9 run
+
+test: $(READY)           ## all tests
+	@$(BIN)/python -m pytest
+
+ui: $(READY)             ## the MLflow and Prefect UIs on loopback, with the flows ready
+	@$(BIN)/hour9 ui $(UI)
+
+lint: $(READY)           ## ruff and mypy
+	@$(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy
+
+quality: $(READY)        ## accuracy and return over several seeds; real sets where they are at hand
+	@$(BIN)/python benchmarks/quality.py
+
+lock: $(READY)           ## write the versions now installed to requirements.lock
+	@(head -1 requirements.lock; $(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//') > lock.part
+	@mv lock.part requirements.lock
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "installing into .venv, some minutes the first time"
+	@rm -f .venv/ready-*
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@mkdir -p -m 700 .hour9/dvc
+	@touch $@

@@ -1,0 +1,112 @@
+"""How well `sentiment` is solved, through the topic's own functions: accuracy by seed.
+
+    python benchmarks/sentiment_quality.py                                 # the embedded reviews
+    python benchmarks/sentiment_quality.py --root ../shared/data/sst2 --seeds 3
+
+The settings are those of `candidates.sentiment-bert` in params.yaml, but for the seed and what
+`--set` changes. Weights must be there: `data/weights/minilm`, or as `--weights` says.
+"""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+from statistics import mean, stdev
+
+import pandas as pd
+from ruamel.yaml import YAML
+
+from hour9.engine.checkpoint import Checkpoint
+from hour9.engine.run import Run
+from hour9.params import read_params
+from hour9.task import Source, Tables, without_test
+from hour9.transformers.sentiment import TASK
+from hour9.transformers.settings import BertSettings
+
+
+def main() -> None:
+    """Print each seed's accuracy and CPU time, then their mean."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--root", help="a file or folder of labelled texts; embedded without it")
+    parser.add_argument("--name", default="", help="variant of the embedded reviews: biased")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--weights", type=Path, default=None)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    arguments = parser.parse_args()
+
+    params = read_params()
+    source = Source(**params["tasks"]["sentiment"]["source"])
+    if arguments.root:
+        source = source.model_copy(update={"kind": "path", "root": arguments.root})
+    tables = TASK.ingest(source.model_copy(update={"name": arguments.name}))
+    sizes = tables["cases"]["split"].value_counts(sort=False).to_dict()
+    print(f"{arguments.root or 'embedded'} {sizes}", flush=True)
+    simple = by_split(tables, TASK.baseline(tables))
+    print(f"TF-IDF and logistic regression: {told(simple)}", flush=True)
+
+    changes = {key: YAML(typ="safe").load(value) for key, value in split(arguments.set)}
+    settings = BertSettings(**params["candidates"]["sentiment-bert"] | changes)
+    parent = arguments.weights or Path(settings.parent)
+    found = [
+        one_seed(tables, settings.model_copy(update={"seed": seed}), parent)
+        for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds)
+    ]
+    spread = f" ± {stdev(found):.4f}" if len(found) > 1 else ""
+    print(
+        f"test accuracy of {len(found)} seeds: {mean(found):.4f}{spread}; "
+        f"{100 * (mean(found) - simple['test']):+.1f} points against the bag of words"
+    )
+
+
+def one_seed(tables: Tables, settings: BertSettings, parent: Path) -> float:
+    """Train and score once; the accuracy on test."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "model"
+        run = Run(settings, without_test(tables), parent, folder, Checkpoint(Path(scratch) / "c"))
+        start = time.process_time()
+        TASK.train(run)
+        trained = time.process_time()
+        scores = TASK.score(folder, tables)
+        scored = time.process_time()
+    for point in run.curve:
+        print("  ", {key: round(value, 4) for key, value in point.items()})
+    accuracy = by_split(tables, scores)
+    print(
+        f"seed {settings.seed}: {told(accuracy)}; trained in {trained - start:.0f}, "
+        f"scored in {scored - trained:.0f} CPU seconds{fairness(tables, scores)}",
+        flush=True,
+    )
+    return accuracy["test"]
+
+
+def by_split(tables: Tables, scores: pd.DataFrame) -> dict[str, float]:
+    """Accuracy of each split."""
+    return tables["cases"].merge(scores, on="case").groupby("split")["score"].mean().to_dict()
+
+
+def fairness(tables: Tables, scores: pd.DataFrame) -> str:
+    """How many answers change when women and men change places; accuracy of each."""
+    cases = tables["cases"].merge(scores, on="case")
+    if "pair" not in cases:
+        return ""
+    swapped = cases[cases["pair"] != ""].merge(
+        cases[["case", "score"]], left_on="pair", right_on="case", suffixes=("", "_original")
+    )
+    changed = (swapped["score"] != swapped["score_original"]).mean()
+    groups = cases[cases["split"] == "test"].groupby("group.identity")["score"].mean()
+    return f"; {changed:.1%} of {len(swapped)} pairs change; {told(groups.to_dict())}"
+
+
+def told(accuracy: dict[str, float]) -> str:
+    """'test 0.8877, train 0.9912'."""
+    return ", ".join(f"{name or 'nobody'} {value:.4f}" for name, value in accuracy.items())
+
+
+def split(changes: list[str]) -> list[tuple[str, str]]:
+    """'key=value' to key and value."""
+    return [(key, value) for key, _, value in (change.partition("=") for change in changes)]
+
+
+if __name__ == "__main__":
+    main()

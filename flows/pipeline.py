@@ -1,0 +1,110 @@
+"""The DAG that DVC holds, as Prefect tasks. Nothing of it is repeated here."""
+
+import os
+import time
+from typing import Annotated, Any, Literal
+
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.futures import PrefectFuture
+from prefect.states import State
+from prefect.task_runners import ThreadPoolTaskRunner
+from pydantic import Field
+
+from hour9 import dag, run
+from hour9.config import set_params
+from hour9.params import read_params
+
+ALL = "all"
+PARAMS = read_params()
+# The form's choices are what params.yaml has; a type checker cannot know them.
+Topic: Any = Literal[(ALL, *sorted({t["topic"] for t in PARAMS["tasks"].values()}))]
+TaskName: Any = Literal[(ALL, *PARAMS["tasks"])]
+Candidate: Any = Literal[(ALL, *PARAMS["candidates"])]
+
+
+class PipelineFailed(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised
+    """Some stages failed; each one's reason is in the message."""
+
+
+@task(name="stage", task_run_name="{stage}", cache_policy=NO_CACHE)
+def run_stage(stage: str, place: int, slots: run.Slots, force: bool) -> str:
+    """One stage of the DAG. DVC decides whether there is anything to do."""
+    logger = get_run_logger()
+    with slots.taken(place):
+        started = time.monotonic()
+        logger.info("starts")
+        ran = dag.reproduce(stage, say=logger.info, force=force)
+    outcome = f"done in {time.monotonic() - started:.1f} s" if ran else "unchanged"
+    logger.info(outcome)
+    return outcome
+
+
+@flow(
+    name="pipeline",
+    flow_run_name="{topic}/{task}/{candidate}",
+    task_runner=ThreadPoolTaskRunner[Any](max_workers=200),  # they wait; `Slots` limits what works
+)
+def pipeline(
+    topic: Annotated[
+        Topic, Field(title="Topic", description="Run the tasks of one topic, or of all")
+    ] = ALL,
+    task: Annotated[TaskName, Field(title="Task", description="Run one task, or all")] = ALL,
+    candidate: Annotated[
+        Candidate, Field(title="Candidate", description="Train one candidate, or all")
+    ] = ALL,
+    settings: Annotated[
+        list[str] | None,
+        Field(
+            title="Settings",
+            description="Changes to params.yaml, one 'key=value' each, e.g. "
+            "candidates.nodes-gcn.seed=1. Empty: as params.yaml stands",
+        ),
+    ] = None,
+) -> dict[str, str]:
+    """Bring the chosen part of the DAG up to date: ingest, validate, train, evaluate, judge,
+    register."""
+    logger = get_run_logger()
+    with run.one_run(logger.info):
+        for line in set_params(settings or []):
+            logger.info(line)
+        every = dag.stages()
+        names = {"topic": topic, "task": task, "candidate": candidate}
+        chosen = dag.select(every, **{k: v for k, v in names.items() if v != ALL})
+        with run.warmed():
+            outcomes = run_all(chosen)
+        dag.sort_lock(stage.name for stage in every)
+    return outcomes
+
+
+def run_all(chosen: list[dag.Stage]) -> dict[str, str]:
+    """A task for each stage, after those it needs; all of them end before this returns."""
+    slots = run.Slots(run.cores())
+    force = set(filter(None, os.environ.get("HOUR9_FORCE", "").split(",")))
+    futures: dict[str, PrefectFuture[str]] = {}
+    for place, stage in enumerate(chosen):
+        futures[stage.name] = run_stage.submit(
+            stage.name,
+            place,
+            slots,
+            stage.name in force,
+            return_state=False,
+            wait_for=[futures[need] for need in stage.needs if need in futures],
+        )
+    states = {name: future.state for name, future in waited(futures).items()}
+    if failed := {name: reason(state) for name, state in states.items() if state.is_failed()}:
+        raise PipelineFailed("\n".join(f"{name} failed\n{why}" for name, why in failed.items()))
+    return {name: future.result() for name, future in futures.items()}
+
+
+def waited(futures: dict[str, PrefectFuture[str]]) -> dict[str, PrefectFuture[str]]:
+    """The same futures, all ended."""
+    for future in futures.values():
+        future.wait()
+    return futures
+
+
+def reason(state: State) -> str:
+    """What the failed stage said."""
+    error = state.result(raise_on_failure=False)
+    return str(error)

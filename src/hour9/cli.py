@@ -1,0 +1,283 @@
+"""The `hour9` command."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from hour9.params import PARAMS, STATE
+
+UI_NOTE = STATE / "ui.json"
+PREFECT = {
+    "PREFECT_HOME": str(Path.cwd() / STATE / "prefect"),
+    "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
+    "DO_NOT_TRACK": "true",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the command line and do what it says; a person's mistake is one or two lines."""
+    asked = parser().parse_args(arguments)
+    if not PARAMS.exists():
+        print(f"no {PARAMS} here: run hour9 in the project's own folder", file=sys.stderr)
+        return 2
+    try:
+        return asked.command(asked)
+    except KeyboardInterrupt:
+        print("stopped; what was finished stays, run again to go on", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if not type(error).__module__.startswith(("hour9", "flows")):
+            raise
+        print(error, file=sys.stderr)
+        return 1
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    top = argparse.ArgumentParser(prog="hour9", description=__doc__)
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+
+    add = commands.add_parser("run", help="bring the pipeline, or a part of it, up to date")
+    add.add_argument("--topic", default="", help="only the tasks of this topic")
+    add.add_argument("--task", default="", help="only this task")
+    add.add_argument("--candidate", default="", help="only this candidate")
+    add.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="settings",
+        help="change params.yaml first, e.g. candidates.nodes-gcn.seed=1",
+    )
+    add.set_defaults(command=run)
+
+    add = commands.add_parser("status", help="where every candidate stands")
+    add.add_argument("--json", action="store_true", help="for programs")
+    add.set_defaults(command=status)
+
+    add = commands.add_parser("report", help="draw reports/index.html again")
+    add.set_defaults(command=report)
+
+    add = commands.add_parser("predict", help="ask a task's challenger")
+    add.add_argument("task")
+    add.add_argument("request", help='JSON rows, e.g. \'{"text": "a fine film"}\', or plain text')
+    add.add_argument("--alias", default="challenger", help="which version answers")
+    add.set_defaults(command=predict)
+
+    add = commands.add_parser("ui", help="serve the MLflow and Prefect UIs on loopback")
+    add.add_argument("--prefect-port", type=int, default=4200)
+    add.add_argument("--mlflow-port", type=int, default=5000)
+    add.set_defaults(command=ui)
+    return top
+
+
+def run(asked: argparse.Namespace) -> int:
+    """Do what is stale, through Prefect; where nothing is, say so without starting it."""
+    from hour9 import config, dag
+    from hour9 import run as runs
+
+    started = time.time()
+    STATE.mkdir(exist_ok=True)
+    runs.TIMELINE.write_text("")
+    if asked.settings:
+        with runs.one_run():
+            for line in config.set_params(asked.settings):
+                print(line)
+    else:
+        config.check_file()
+    every = dag.stages()
+    names = {"topic": asked.topic, "task": asked.task, "candidate": asked.candidate}
+    chosen = dag.select(every, **names)
+    tasks = [stage.subject for stage in chosen if stage.kind == "register"]
+    check = runs.RegistryCheck(tasks)
+    stale = dag.stale()
+    todo = [stage.name for stage in chosen if stage.name in stale]
+    agrees = check.agrees()
+    runs.note("status", started)
+    if not todo and agrees:
+        print(f"Nothing to do: {len(chosen)} stages are up to date and the registry agrees.")
+        show_table(tasks)
+        return 0
+    print(f"{len(todo) or 'no'} of {len(chosen)} stages are stale; starting Prefect")
+    force = [] if agrees else [f"register@{task}" for task in tasks]
+    run_flow({k: v or "all" for k, v in names.items()}, len(chosen), force)
+    ended = time.time()
+    show_table(tasks)
+    show_times(runs.where_time_went(started, ended), ended - started)
+    print("\nreport  reports/index.html\nUIs     make ui")
+    return 0
+
+
+def run_flow(names: dict[str, str], total: int, force: list[str]) -> None:
+    """Run the flow in this process, on a Prefect server of its own or the one that `ui` serves."""
+    from hour9 import run as runs
+    from hour9.progress import Board
+
+    os.environ["HOUR9_FORCE"] = ",".join(force)
+    prefect_environment()
+    with runs.warmed():
+        started = time.time()
+        sys.path.insert(0, str(Path.cwd()))
+        from flows.pipeline import pipeline
+
+        with Board(total, on_first=lambda: runs.note("prefect", started)):
+            state = pipeline(**names, return_state=True)
+    if not state.is_completed():
+        raise RunFailed(str(state.result(raise_on_failure=False)))
+
+
+class RunFailed(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised
+    """The flow ended with an error; the message is what its stages said."""
+
+
+def prefect_environment() -> None:
+    """Prefect's own files stay in the checkout, and its server is the one that runs, if any."""
+    for name, value in PREFECT.items():
+        os.environ.setdefault(name, value)
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    if "PREFECT_API_URL" not in os.environ and UI_NOTE.exists():
+        note = json.loads(UI_NOTE.read_text())
+        if alive(note["pid"]):
+            os.environ["PREFECT_API_URL"] = note["prefect"]
+
+
+def alive(pid: int) -> bool:
+    """Whether a process of this number runs."""
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
+
+
+def show_table(tasks: list[str]) -> None:
+    """The candidates of these tasks: score with interval, baseline, verdict, version, alias."""
+    import rich
+    from rich.table import Table
+
+    colours = {"pass": "green", "hold": "yellow", "reject": "red"}
+    table = Table(box=None, pad_edge=False)
+    for heading in ("candidate", "metric on test", "baseline", "verdict", "version", "alias"):
+        table.add_column(heading, no_wrap=True)
+    for row in read_standing():
+        if row["task"] not in tasks:
+            continue
+        score = "–"
+        if row["score"] is not None:
+            low, high = row["interval"]
+            score = f"{row['metric']} {row['score']:.4g} [{low:.4g}, {high:.4g}]"
+        verdict = row["verdict"] or "not judged"
+        table.add_row(
+            row["candidate"],
+            score.replace("[", r"\["),
+            "–" if row["baseline"] is None else f"{row['baseline']:.4g}",
+            f"[{colours.get(verdict, 'default')}]{verdict}[/]",
+            str(row["version"] or "–"),
+            ", ".join(row["aliases"]) or "–",
+        )
+    rich.print()
+    rich.print(table)
+
+
+def read_standing() -> list[dict[str, Any]]:
+    """The candidates' standing as the report last had it."""
+    from hour9.report import STANDING, standing
+
+    return json.loads(STANDING.read_text()) if STANDING.exists() else standing()
+
+
+def show_times(seconds: dict[str, float], total: float) -> None:
+    """Where the wall time went."""
+    import rich
+    from rich.table import Table
+
+    work = sum(seconds.get(kind, 0.0) for kind in ("training", "evaluation"))
+    table = Table("where the time went", "seconds", box=None, pad_edge=False)
+    for kind, value in sorted(seconds.items(), key=lambda item: -item[1]):
+        table.add_row(kind, f"{value:7.1f}")
+    table.add_row("neither training nor evaluation", f"{total - work:7.1f}")
+    table.add_row("all", f"{total:7.1f}")
+    rich.print()
+    rich.print(table)
+
+
+def status(asked: argparse.Namespace) -> int:
+    """Print every candidate's standing, and what is stale."""
+    from hour9 import dag
+    from hour9.report import standing
+
+    stale = dag.stale()
+    rows = [{**row, **hashes(row), "stale": is_stale(row, stale)} for row in standing()]
+    if asked.json:
+        print(json.dumps(rows, indent=2))
+        return 0
+    from hour9.params import read_params
+    from hour9.run import RegistryCheck
+
+    show_table(list(read_params()["tasks"]))
+    if stale:
+        print(f"\n{len(stale)} stages are stale: {', '.join(stale)}\nhour9 run brings them up")
+    if not RegistryCheck(read_params()["tasks"]).agrees():
+        print("the registry is behind the outs: hour9 run registers them")
+    return 0
+
+
+def is_stale(row: dict[str, Any], stale: dict[str, Any]) -> bool:
+    """Whether some stage that the candidate stands on would run again."""
+    of_task = {f"{kind}@{row['task']}" for kind in ("ingest", "validate", "register")}
+    of_candidate = {f"{kind}@{row['candidate']}" for kind in ("train", "evaluate", "judge")}
+    return bool((of_task | of_candidate) & stale.keys())
+
+
+def hashes(row: dict[str, Any]) -> dict[str, str | None]:
+    """DVC's hashes of the candidate's model and data, as they lie on disk."""
+    from hour9.params import DATA, MODELS
+    from hour9.registry.lineage import dvc_md5
+
+    folders = {"model_md5": MODELS / row["task"] / row["candidate"], "data_md5": DATA / row["task"]}
+    return {name: dvc_md5(path) if path.exists() else None for name, path in folders.items()}
+
+
+def report(asked: argparse.Namespace) -> int:
+    """Draw the page."""
+    from hour9.report import PAGE
+    from hour9.report import report as draw
+
+    draw()
+    print(PAGE)
+    return 0
+
+
+def predict(asked: argparse.Namespace) -> int:
+    """Load a version from the registry and answer, a JSON line for each row."""
+    import mlflow
+    import pandas as pd
+
+    from hour9.registry.tracking import connect
+
+    connect()
+    model = mlflow.pyfunc.load_model(f"models:/{asked.task}@{asked.alias}")
+    try:
+        rows = json.loads(asked.request)
+    except ValueError:
+        rows = {"text": asked.request}
+    answers = model.predict(pd.DataFrame(rows if isinstance(rows, list) else [rows]))
+    print(answers.to_json(orient="records", lines=True), end="")
+    return 0
+
+
+def ui(asked: argparse.Namespace) -> int:
+    """Serve both UIs until stopped."""
+    from hour9.ui import serve
+
+    prefect_environment()
+    return serve(asked.prefect_port, asked.mlflow_port)

@@ -1,0 +1,156 @@
+"""params.yaml, typed: every knob with its unit and its range, for the command and the forms.
+
+The knobs themselves are described where they are used: a source and what all candidates share in
+engine/settings.py, an architecture's own in its topic's settings.py.
+"""
+
+import difflib
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from hour9.engine.settings import Source, settings_class
+from hour9.ingest import NotRelative, check_relative
+from hour9.params import PARAMS, UnknownName, read_params
+from hour9.transformers.settings import WeightsConfig
+
+
+class BadSetting(ValueError):  # noqa: N818 - reads as a sentence where it is raised
+    """A key that does not exist, or a value that does not fit; every one of them is named."""
+
+
+class Thresholds(BaseModel, frozen=True, extra="forbid"):
+    """What a model must satisfy, on the scale of its task's score. None never passes."""
+
+    floor: float | None = Field(description="least gain over the baseline on test")
+    overfitting: float | None = Field(description="largest train minus test score")
+
+
+class TaskConfig(BaseModel, frozen=True, extra="forbid"):
+    """A problem with its data."""
+
+    topic: str = Field(description="folder under src/hour9 that the task's module stands in")
+    source: Source
+    thresholds: Thresholds
+
+
+class Config(BaseModel, frozen=True, extra="forbid"):
+    """All of params.yaml; a candidate's section is checked by its architecture's class."""
+
+    weights: dict[str, WeightsConfig]
+    tasks: dict[str, TaskConfig]
+    candidates: dict[str, dict[str, Any]]
+
+
+def check_file() -> None:
+    """Raise BadSetting where params.yaml as it stands does not fit."""
+    check_params(read_params())
+
+
+def check_params(params: dict[str, Any]) -> None:
+    """Raise BadSetting with every key that does not fit, not only the first."""
+    wrong = problems((), Config, params)
+    for name, section in params.get("candidates", {}).items():
+        try:
+            kind = settings_class(str(section.get("topic")), str(section.get("architecture")))
+        except (UnknownName, ModuleNotFoundError) as error:
+            wrong.append(f"candidates.{name}: {error}")
+            continue
+        wrong += problems(("candidates", name), kind, section)
+        if missing := sorted(kind.model_fields.keys() - section.keys()):
+            wrong.append(f"candidates.{name}: lacks {', '.join(missing)}")
+    for name, section in params.get("tasks", {}).items():
+        try:
+            check_relative(section["source"]["root"])
+        except (NotRelative, KeyError, TypeError) as error:
+            wrong.append(f"tasks.{name}: {error}")
+    if wrong:
+        raise BadSetting("params.yaml was not accepted\n  " + "\n  ".join(wrong))
+
+
+def problems(place: tuple[str, ...], kind: type[BaseModel], section: Any) -> list[str]:
+    """One line for each value that pydantic refuses."""
+    try:
+        kind.model_validate(section, strict=True)
+    except ValidationError as error:
+        return [
+            f"{'.'.join([*place, *map(str, one['loc'])])}: {one['msg']}, got {one['input']!r}"
+            + suggestion(str(one["input"]), one.get("ctx", {}).get("expected", ""))
+            for one in error.errors()
+        ]
+    return []
+
+
+def suggestion(word: str, expected: str) -> str:
+    """The nearest of the values that were expected."""
+    choices = [choice.strip(" '") for choice in expected.replace(" or ", ",").split(",")]
+    near = difflib.get_close_matches(word, choices, n=1)
+    return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def set_params(assignments: Sequence[str], path: Path = PARAMS) -> list[str]:
+    """Edit params.yaml in place, comments and order kept; a line 'key: old → new' for each.
+
+    Nothing is written unless everything fits.
+    """
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 10_000
+    document = yaml.load(path.read_text())
+    changed, wrong = [], []
+    for assignment in assignments:
+        try:
+            changed.append(assign(document, assignment))
+        except BadSetting as error:
+            wrong.append(str(error))
+    if wrong:
+        raise BadSetting("\n".join(wrong))
+    check_params(document)
+    text = io.StringIO()
+    yaml.dump(document, text)
+    scratch = path.with_suffix(".part")
+    scratch.write_text(text.getvalue())
+    scratch.replace(path)
+    return changed
+
+
+def assign(document: Any, assignment: str) -> str:
+    """Set one key of the loaded file."""
+    key, equals, text = assignment.partition("=")
+    keys = leaves(document)
+    if not equals or key not in keys:
+        near = difflib.get_close_matches(key, keys, n=1, cutoff=0.3)
+        hint = f"; the nearest is '{near[0]}'" if near else ""
+        what = f"no key '{key}' in params.yaml" if equals else f"'{key}' is not key=value"
+        raise BadSetting(what + hint)
+    *parents, last = key.split(".")
+    section = document
+    for parent in parents:
+        section = section[parent]
+    old = section[last]
+    try:
+        value = YAML(typ="safe", pure=True).load(text) if text else ""
+    except YAMLError as error:
+        raise BadSetting(f"{key}: '{text}' is no YAML value ({type(error).__name__})") from None
+    if isinstance(old, str) and not isinstance(value, str):
+        value = text  # a name that looks like a number is still a name
+    if isinstance(old, float) and type(value) is int:
+        value = float(value)
+    section[last] = value
+    return f"{key}: {old!r} → {value!r} (back: --set {key}={old})"
+
+
+def leaves(section: Any, place: str = "") -> list[str]:
+    """Dotted names of all values."""
+    if not isinstance(section, dict):
+        return [place]
+    return [
+        leaf
+        for key, value in section.items()
+        for leaf in leaves(value, f"{place}.{key}" if place else str(key))
+    ]

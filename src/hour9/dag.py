@@ -1,0 +1,195 @@
+"""The DAG, read from DVC, and one stage of it run. Every use of DVC's inner API is in this file.
+
+DVC's `repro` runs stages one after another. Here each stage is reproduced on its own, so that
+Prefect can run topics side by side; DVC still decides what is stale, and its lock, its caches and
+its files are the same.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hour9.params import STATE, UnknownName, read_params
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+
+DVC_YAML = "dvc.yaml"
+SITE_CACHE = STATE / "dvc"
+LOGS = STATE / "logs"
+FOLLOW_SECONDS = 0.3
+
+
+class StageFailed(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised
+    """A stage ended with an error; the message is what the stage said."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A node of the DAG: `train@nodes-gcn` has kind train and subject nodes-gcn."""
+
+    name: str
+    needs: tuple[str, ...]
+
+    @property
+    def kind(self) -> str:
+        return self.name.partition("@")[0]
+
+    @property
+    def subject(self) -> str:
+        return self.name.partition("@")[2]
+
+
+def open_repo() -> Repo:
+    """This project's DVC repository, waiting where another process holds its lock."""
+    SITE_CACHE.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.environ.setdefault("DVC_SITE_CACHE_DIR", str(SITE_CACHE))
+    os.environ.setdefault("DVC_NO_ANALYTICS", "1")
+    logging.getLogger("dvc").setLevel(logging.ERROR)
+    from dvc.repo import Repo
+
+    config = None if inside_git() else {"core": {"no_scm": True}}
+    return Repo(_wait_for_lock=True, config=config)
+
+
+def inside_git() -> bool:
+    """Whether DVC will find a git checkout here; a plain copy of the tree works as well."""
+    return any((folder / ".git").exists() for folder in [Path.cwd(), *Path.cwd().parents])
+
+
+def stages() -> list[Stage]:
+    """All stages in the order in which `dvc repro` would run them."""
+    from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
+
+    with open_repo() as repo:
+        graph = get_active_graph(repo.index.graph)
+        plan = plan_repro(graph, collect_stages(repo, [DVC_YAML]))
+        order = [stage.addressing for stage in plan]
+        return [
+            Stage(
+                stage.addressing,
+                tuple(sorted((n.addressing for n in graph.successors(stage)), key=order.index)),
+            )
+            for stage in plan
+        ]
+
+
+def select(
+    every: Iterable[Stage], topic: str = "", task: str = "", candidate: str = ""
+) -> list[Stage]:
+    """The stages of a topic, a task or a candidate, with all they need; everything by default."""
+    every = list(every)
+    params = read_params()
+    tasks, candidates = params["tasks"], params["candidates"]
+    check_known("topic", topic, sorted({section["topic"] for section in tasks.values()}))
+    check_known("task", task, list(tasks))
+    check_known("candidate", candidate, list(candidates))
+    if not (topic or task or candidate):
+        return every
+    wanted_candidates = {
+        name
+        for name, section in candidates.items()
+        if candidate in ("", name)
+        and task in ("", section["task"])
+        and topic in ("", section["topic"])
+    }
+    if not wanted_candidates:
+        raise UnknownName(f"no candidate is {candidate or task} of {task or topic} at once")
+    subjects = wanted_candidates | {candidates[name]["task"] for name in wanted_candidates}
+    # A task's registration needs all its candidates, but a run of one leaves the others out.
+    chosen = [stage for stage in every if stage.subject in subjects or stage.kind == "report"]
+    needed = {need for stage in chosen for need in stage.needs}
+    return [s for s in every if s in chosen or (s.kind == "weights" and s.name in needed)]
+
+
+def check_known(what: str, name: str, known: list[str]) -> None:
+    """Refuse a name that params.yaml does not have."""
+    if name and name not in known:
+        raise UnknownName(f"no {what} '{name}' in params.yaml; there are {', '.join(known)}")
+
+
+def stale() -> dict[str, Any]:
+    """What DVC would run again, by stage, and why. Empty where nothing would."""
+    with open_repo() as repo:
+        return {name: reasons for name, reasons in repo.status().items() if reasons}
+
+
+def reproduce(name: str, say: Callable[[str], None] = print, force: bool = False) -> bool:
+    """Bring one stage up to date; False where DVC found nothing to do.
+
+    What the stage prints is passed to `say`, line by line, while it runs. Raises StageFailed with
+    the stage's last words, after the stage's outs of the last good run are back in place.
+    """
+    from dvc.exceptions import DvcException
+
+    log = LOGS / f"{name}.log"
+    log.unlink(missing_ok=True)
+    with open_repo() as repo, follow(log, say):
+        try:
+            return bool(repo.reproduce(targets=[name], single_item=True, force=force))
+        except DvcException as error:
+            said = log.read_text().strip().splitlines() if log.exists() else []
+            restore(name)
+            raise StageFailed("\n".join(said[-12:]) or str(error.__cause__ or error)) from None
+
+
+def restore(name: str) -> None:
+    """Bring back a stage's outs as dvc.lock has them; DVC deleted them before it ran the stage."""
+    from dvc.exceptions import DvcException
+
+    with open_repo() as repo:
+        try:
+            repo.checkout(targets=[name], force=True, allow_missing=True)
+        except DvcException:
+            logging.getLogger(__name__).debug("no earlier outs of %s", name)
+
+
+@contextmanager
+def follow(log: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Pass on each line that a file gains while the block runs."""
+    ended = threading.Event()
+
+    def read() -> None:
+        place = 0
+        while True:
+            last = ended.wait(FOLLOW_SECONDS)
+            if log.exists():
+                with log.open() as file:
+                    file.seek(place)
+                    text = file.read()
+                whole = text if last else text[: text.rfind("\n") + 1]
+                place += len(whole.encode())
+                for line in whole.splitlines():
+                    say(line)
+            if last:
+                return
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        reader.join()
+
+
+def sort_lock(order: Iterable[str]) -> None:
+    """Put dvc.lock in the order of a serial `dvc repro`: DVC appends in order of completion."""
+    from dvc.utils.serialize import modify_yaml
+
+    rank = {name: place for place, name in enumerate(order)}
+    with open_repo() as repo, repo.lock:
+        if not Path("dvc.lock").exists():
+            return
+        with modify_yaml("dvc.lock") as lock:
+            entries = lock["stages"]
+            wanted = sorted(entries, key=lambda name: rank.get(name, len(rank)))
+            if list(entries) != wanted:
+                lock["stages"] = {name: entries[name] for name in wanted}

@@ -1,0 +1,1 @@
+"""What every training shares: settings, device, checkpoints, the supervised loop."""

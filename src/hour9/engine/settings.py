@@ -1,0 +1,80 @@
+"""What people write in params.yaml: where data comes from, and the knobs all candidates share.
+
+An architecture adds its own knobs in its topic's settings.py.
+"""
+
+import importlib
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, PositiveInt
+
+from hour9.params import UnknownName, read_params
+
+
+class Source(BaseModel, frozen=True, extra="forbid"):
+    """Where a task's raw data comes from."""
+
+    kind: Literal["embedded", "path", "planetoid", "hub"] = Field(
+        "embedded",
+        description="embedded: made here; path: files at `root`; planetoid: the citation graphs' "
+        "files at `root`/`name`/raw; hub: downloaded by `name`",
+    )
+    root: str = Field(description="relative file or folder that the data depends on")
+    name: str = Field("", description="which set, e.g. 'Cora' or 'stanfordnlp/sst2'")
+    env: str = Field("", description="a Gymnasium environment, e.g. 'CartPole-v1'")
+    size: PositiveInt = Field(1000, description="rows to generate, or episodes to hold")
+    seed: int = Field(0, ge=0, description="seeds the generator and the split")
+
+
+class Settings(BaseModel, frozen=True, extra="forbid"):
+    """What any training may vary."""
+
+    task: str = Field(description="the task that the candidate is trained for")
+    topic: Literal["transformers", "graphs", "rl"]
+    parent: str = Field(description="folder that training starts from: data, or older weights")
+    architecture: str = Field(description="which model of the topic")
+    seed: int = Field(0, ge=0, description="seeds Python, NumPy, Torch and the environments")
+    threads: int = Field(1, ge=1, le=64, description="CPU threads; part of the result's identity")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to train")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="number format of the matrix products"
+    )
+
+
+class Supervised(Settings, frozen=True, extra="forbid"):
+    """What a training by gradient descent on labelled cases may vary."""
+
+    epochs: PositiveInt = Field(10, description="passes over the training cases at most")
+    batch_size: PositiveInt = Field(32, description="cases in one optimizer update")
+    learning_rate: float = Field(1e-3, gt=0, lt=1, description="AdamW's step size at its peak")
+    weight_decay: float = Field(0.0, ge=0, lt=1, description="AdamW's decoupled decay")
+    warmup: float = Field(0.0, ge=0, lt=1, description="share of updates until the peak")
+    decay: bool = Field(True, description="fall linearly to zero after the peak, or stay there")
+    patience: PositiveInt = Field(5, description="epochs without a better validation score")
+    clip: float = Field(1.0, gt=0, description="largest norm of a gradient")
+
+
+def load_settings(name: str) -> Any:
+    """The candidate's section of params.yaml, checked by its architecture's class."""
+    candidates = read_params()["candidates"]
+    if name not in candidates:
+        known = ", ".join(candidates)
+        raise UnknownName(f"no candidate '{name}' in params.yaml; there are {known}")
+    section = candidates[name]
+    return settings_class(section["topic"], section["architecture"])(**section)
+
+
+def settings_class(topic: str, architecture: str) -> type[Settings]:
+    """The class in the topic's settings.py whose `architecture` is this one."""
+    module = importlib.import_module(f"hour9.{topic}.settings")
+    known = {
+        choice: kind
+        for kind in vars(module).values()
+        if isinstance(kind, type) and issubclass(kind, Settings)
+        for choice in getattr(kind.model_fields["architecture"].annotation, "__args__", ())
+    }
+    if architecture not in known:
+        raise UnknownName(
+            f"no architecture '{architecture}' in {topic}; there are {', '.join(known)}"
+        )
+    return known[architecture]

@@ -1,0 +1,18 @@
+"""What each architecture of the topic may vary. Values live in params.yaml."""
+
+from typing import Literal
+
+from pydantic import Field, PositiveInt
+
+from hour9.engine.settings import Supervised
+
+
+class Gcn(Supervised, frozen=True, extra="forbid"):
+    """A graph convolutional network on one graph, all of it in every update."""
+
+    architecture: Literal["gcn"]
+    batch_size: Literal[1] = Field(1, description="the whole graph is the one batch of an epoch")
+    hidden: PositiveInt = Field(16, le=4096, description="width of the hidden layer")
+    feature_dropout: float = Field(0.5, ge=0, lt=1, description="share of feature entries hidden")
+    hidden_dropout: float = Field(0.5, ge=0, lt=1, description="share of hidden units hidden")
+    l2: float = Field(5e-4, ge=0, le=1, description="penalty on half the squared first weights")

@@ -1,0 +1,1 @@
+"""What MLflow holds: runs, versions, aliases, and the hashes that tie them to DVC's outs."""

@@ -1,0 +1,155 @@
+"""The MLflow store, and the run of one training."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hour9.registry.lineage import dvc_md5
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+STORE = "sqlite:///mlruns/mlflow.db"
+ARTIFACTS = Path("mlruns/artifacts")
+LOCK = Path("mlruns/.lock")
+MOST_AT_ONCE = 1000  # metrics that MLflow takes in one call
+
+
+@cache
+def connect() -> MlflowClient:
+    """A client of the store: the embedded one unless MLFLOW_TRACKING_URI names another.
+
+    The first two users of a fresh database would both create its tables, and one would fail; so
+    the first call in each process goes through a lock.
+    """
+    import mlflow
+
+    mlflow.set_tracking_uri(os.environ.get("MLFLOW_TRACKING_URI", STORE))
+    client = mlflow.MlflowClient()
+    with one_at_a_time():
+        client.search_experiments(max_results=1)
+    return client
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """One process of this checkout inside the block."""
+    LOCK.parent.mkdir(parents=True, exist_ok=True)
+    with LOCK.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def experiment(task: str) -> str:
+    """The id of the task's experiment, made where it is new."""
+    client = connect()
+    with one_at_a_time():
+        found = client.get_experiment_by_name(task)
+        if found:
+            return found.experiment_id
+        embedded = "MLFLOW_TRACKING_URI" not in os.environ
+        place = (ARTIFACTS / task).absolute().as_uri() if embedded else None
+        return client.create_experiment(task, artifact_location=place)
+
+
+class TrainingRun:
+    """The MLflow run of one training, the same one after a crash: its id lies by the checkpoint."""
+
+    def __init__(self, candidate: str, settings: dict[str, Any], folder: Path):
+        self.candidate = candidate
+        self.settings = settings
+        self.note = folder / "run.json"
+        self.published = 0
+
+    def __enter__(self) -> TrainingRun:
+        from mlflow.exceptions import MlflowException
+
+        self.client = connect()
+        if self.note.exists():
+            self.run_id = json.loads(self.note.read_text())["run_id"]
+            try:
+                self.client.update_run(self.run_id, status="RUNNING")
+                self.published = self.already_published()
+                return self
+            except MlflowException:
+                pass  # the store was emptied since: a new run
+        self.run_id = new_run(self.candidate, self.settings)
+        self.note.parent.mkdir(parents=True, exist_ok=True)
+        self.note.write_text(json.dumps({"run_id": self.run_id}))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self.client.set_terminated(self.run_id, "FAILED")
+
+    def already_published(self) -> int:
+        """How many points of the curve the run holds: a resumed training repeats some."""
+        known = self.client.get_run(self.run_id).data.metrics
+        return max((len(self.client.get_metric_history(self.run_id, k)) for k in known), default=0)
+
+    def publish(self, curve: list[dict[str, float]]) -> None:
+        """Show the points of the curve that are new."""
+        log_curve(self.client, self.run_id, curve[self.published :])
+        self.published = max(self.published, len(curve))
+
+    def finish(self, curve: list[dict[str, float]], model: Path) -> None:
+        """Close the run, naming the model that came out of it."""
+        self.publish(curve)
+        self.client.set_tag(self.run_id, "hour9.model_md5", dvc_md5(model))
+        self.client.set_terminated(self.run_id, "FINISHED")
+
+
+def new_run(candidate: str, settings: dict[str, Any]) -> str:
+    """A run named after its candidate, with the settings as parameters."""
+    from mlflow.entities import Param
+
+    client = connect()
+    tags = {"hour9.candidate": candidate, "hour9.task": settings["task"]}
+    run = client.create_run(experiment(settings["task"]), tags=tags, run_name=candidate)
+    params = [Param(key, str(value)) for key, value in settings.items()]
+    client.log_batch(run.info.run_id, params=params)
+    return run.info.run_id
+
+
+def log_curve(client: MlflowClient, run_id: str, points: list[dict[str, float]]) -> None:
+    """Add points to a run's metrics, as few calls as can be."""
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    metrics = [
+        Metric(name, value, now, int(point["step"]))
+        for point in points
+        for name, value in point.items()
+        if name != "step"
+    ]
+    for start in range(0, len(metrics), MOST_AT_ONCE):
+        client.log_batch(run_id, metrics=metrics[start : start + MOST_AT_ONCE])
+
+
+def run_of_model(task: str, candidate: str, model_md5: str) -> str | None:
+    """The finished run that made these bytes, where the store has one."""
+    client = connect()
+    wanted = f"tags.`hour9.model_md5` = '{model_md5}' and tags.`hour9.candidate` = '{candidate}'"
+    runs = client.search_runs([experiment(task)], wanted, order_by=["start_time ASC"])
+    return runs[0].info.run_id if runs else None
+
+
+def rebuild_run(
+    candidate: str, settings: dict[str, Any], curve: list[dict[str, float]], model: Path
+) -> str:
+    """A run made from the outs: the model came from a cache, or the store is new."""
+    client = connect()
+    run_id = new_run(candidate, settings)
+    log_curve(client, run_id, curve)
+    client.set_tag(run_id, "hour9.rebuilt", "true")
+    client.set_tag(run_id, "hour9.model_md5", dvc_md5(model))
+    client.set_terminated(run_id, "FINISHED")
+    return run_id

@@ -1,0 +1,89 @@
+"""Report: reports/index.html, the page to look at. One file, nothing loaded from elsewhere."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from hour9.gates.statistics import bootstrap_mean
+from hour9.gates.verdict import Estimate
+from hour9.params import REPORTS, read_params
+from hour9.registry.versions import registered
+
+PAGE = REPORTS / "index.html"
+STANDING = REPORTS / "standing.json"  # the same for programs, and for whoever will not wait
+FILES = ("metrics.json", "gates.json")
+TEMPLATE = Path(__file__).with_name("report.html.jinja")
+COLOURS = {"loss": "#9aa5b1", "validation": "#1f6feb"}
+
+
+def report(name: str = "") -> None:
+    """Draw the page from the outs and the registry."""
+    import jinja2
+
+    template = jinja2.Environment(autoescape=True).from_string(TEMPLATE.read_text())
+    rows = standing()
+    PAGE.parent.mkdir(exist_ok=True)
+    STANDING.write_text(json.dumps(rows, indent=2) + "\n")
+    for row in rows:
+        row["curve"] = curve_svg(REPORTS / row["task"] / row["candidate"] / "curve.json")
+    PAGE.write_text(template.render(rows=rows))
+
+
+def standing() -> list[dict[str, Any]]:
+    """Where each candidate of params.yaml stands: score, verdict, version, aliases."""
+    params = read_params()
+    known = {task: registered(task) for task in params["tasks"]}
+    return [
+        {
+            "topic": section["topic"],
+            "task": section["task"],
+            "candidate": name,
+            **measured(section["task"], name),
+            **known[section["task"]].get(name, {"version": None, "aliases": [], "run_id": None}),
+        }
+        for name, section in params["candidates"].items()
+    ]
+
+
+def measured(task: str, candidate: str) -> dict[str, Any]:
+    """Score on test with its interval, the baseline's, and the gates' verdicts."""
+    import pandas as pd
+
+    folder = REPORTS / task / candidate
+    if not all((folder / name).exists() for name in (*FILES, "evidence.parquet")):
+        nothing = dict.fromkeys(("metric", "score", "interval", "baseline", "verdict"))
+        return {**nothing, "gates": []}
+    metrics, gates = (json.loads((folder / name).read_text()) for name in FILES)
+    evidence = pd.read_parquet(folder / "evidence.parquet", columns=["split", "score", "baseline"])
+    test = evidence[evidence["split"] == "test"]
+    found: Estimate = bootstrap_mean(test["score"].to_numpy(float))
+    return {
+        "metric": metrics["metric"],
+        "score": found.value,
+        "interval": [found.low, found.high],
+        "baseline": float(test["baseline"].mean()),
+        **gates,
+    }
+
+
+def curve_svg(path: Path) -> str:
+    """The learning curve as an inline picture; empty where there is none."""
+    if not path.exists():
+        return ""
+    from matplotlib.figure import Figure
+
+    points = json.loads(path.read_text())
+    figure = Figure(figsize=(4.2, 2.2), layout="constrained")
+    left = figure.subplots()
+    axes = {"validation": left, "loss": left.twinx()}
+    for name, axis in axes.items():
+        known = [(p["step"], p[name]) for p in points if name in p]
+        if known:
+            axis.plot(*zip(*known, strict=True), color=COLOURS[name], linewidth=1.5)
+        axis.set_ylabel(name, color=COLOURS[name])
+        axis.spines["top"].set_visible(False)
+    left.set_xlabel("step")
+    text = io.StringIO()
+    figure.savefig(text, format="svg")
+    return text.getvalue()[text.getvalue().index("<svg") :]

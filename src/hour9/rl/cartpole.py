@@ -1,0 +1,167 @@
+"""The task `cartpole`: keep a pole upright, or any other task whose observations are numbers.
+
+A case is an episode, named by the integer that its environment is reset with; its score is the
+return of the policy played greedily. No two splits share an episode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from hour9.rl import dqn
+from hour9.rl.environments import (
+    Policy,
+    UnsupportedEnvironment,
+    continuous_facts,
+    embedded,
+    make,
+    play,
+)
+from hour9.task import Source, Tables, Task
+
+if TYPE_CHECKING:
+    from great_expectations.expectations import Expectation
+
+SHARES = {"train": 0.2, "validation": 0.4, "test": 0.4}
+
+SEEDS = 2**31
+"""The cases' seeds lie below; training takes its other episodes from far above."""
+
+
+def ingest(source: Source) -> Tables:
+    """The cases, and what a random policy sees in the episodes of split train."""
+    name = embedded(source)
+    facts = continuous_facts(name)
+    random = np.random.default_rng(source.seed)
+    seeds = random.choice(SEEDS, size=source.size, replace=False)
+    names = list(SHARES)
+    bounds = np.cumsum([round(share * source.size) for share in SHARES.values()])
+    splits = [names[min(np.searchsorted(bounds, n, side="right"), 2)] for n in range(source.size)]
+    cases = pd.DataFrame(
+        {
+            "case": [f"{name}-{seed}" for seed in seeds],
+            "split": splits,
+            "seed": seeds,
+            "target": threshold(name),
+            "group.start": start_groups(name, seeds),
+        }
+    )
+    train = cases.loc[cases["split"] == "train", "seed"].tolist()
+    return {"environment": facts, "transitions": wander(name, train, random), "cases": cases}
+
+
+def threshold(name: str) -> float:
+    """The mean return at which the environment counts as solved."""
+    spec = make(name).spec
+    if spec is None or spec.reward_threshold is None:
+        raise UnsupportedEnvironment(f"{name} names no reward_threshold, so nothing to aim at")
+    return float(spec.reward_threshold)
+
+
+def start_groups(name: str, seeds: np.ndarray) -> np.ndarray:
+    """Whether an episode begins nearer to the middle of all starts than half of them, or not."""
+    env = make(name)
+    starts = np.stack([env.reset(seed=int(seed))[0] for seed in seeds])  # (N, O)
+    scale = np.maximum(starts.std(axis=0), 1e-12)
+    distance = np.linalg.norm((starts - starts.mean(axis=0)) / scale, axis=1)
+    return np.where(distance <= np.median(distance), "near", "far")
+
+
+def wander(name: str, seeds: list[int], random: np.random.Generator) -> pd.DataFrame:
+    """Every step of one episode of random actions for each seed."""
+    env = make(name)
+    actions = continuous_facts(name)["actions"][0]
+    rows = []
+    for episode, seed in enumerate(seeds):
+        before, step, over = env.reset(seed=seed)[0], 0, False
+        while not over:
+            action = int(random.integers(actions))
+            after, reward, terminated, truncated, _ = env.step(action)
+            rows.append((episode, step, *before, action, float(reward), *after, terminated, truncated))
+            before, step, over = after, step + 1, terminated or truncated
+    return pd.DataFrame(rows, columns=transition_columns(len(before)))
+
+
+def transition_columns(observations: int) -> list[str]:
+    """The columns of the table `transitions`."""
+    numbers = range(observations)
+    return [
+        *("episode", "step"),
+        *(f"observation_{o}" for o in numbers),
+        *("action", "reward"),
+        *(f"next_observation_{o}" for o in numbers),
+        *("terminated", "truncated"),
+    ]
+
+
+def contract() -> dict[str, list[Expectation]]:
+    ...
+
+
+def score(folder: Path, tables: Tables) -> pd.DataFrame:
+    """The return of each case's episode, played greedily."""
+    network, _ = dqn.load_network(folder)
+    return returns(tables, network.act)
+
+
+def baseline(tables: Tables) -> pd.DataFrame:
+    """Random actions or a scripted policy: the one that is better on the train split."""
+    name, actions = tables["environment"].loc[0, ["env", "actions"]]
+    random = np.random.default_rng(0)
+    policies: list[Policy] = [
+        lambda seen: random.integers(actions, size=len(seen)),
+        scripted(name, actions),
+    ]
+    train = tables["cases"]["split"] == "train"
+    candidates = [returns(tables, policy) for policy in policies]
+    return max(candidates, key=lambda found: found["score"][train].mean())
+
+
+def scripted(name: str, actions: int) -> Policy:
+    """Push towards one number's side: a pole where it leans, a link where it already swings."""
+    watched = {"CartPole": 2, "Acrobot": 4, "MountainCar": 1, "LunarLander": 0}
+    number = watched.get(name.split("-")[0], 0)
+    ...
+
+
+def returns(tables: Tables, policy: Policy) -> pd.DataFrame:
+    """The return of each case's episode under a policy."""
+    cases = tables["cases"]
+    found = play(tables["environment"]["env"][0], policy, cases["seed"].tolist())
+    return pd.DataFrame({"case": cases["case"], "score": found})
+
+
+def answer(folder: Path) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    """Requests with observation_0, observation_1, … -> the best `action` and its `value`."""
+    network, config = dqn.load_network(folder)
+    columns = [f"observation_{o}" for o in range(config["observations"])]
+
+    def reply(requests: pd.DataFrame) -> pd.DataFrame:
+        values = network.values(requests[columns].to_numpy(np.float32))  # (E, A)
+        return pd.DataFrame({"action": values.argmax(axis=1), "value": values.max(axis=1)})
+
+    return reply
+
+
+def example(tables: Tables) -> pd.DataFrame:
+    """The first observations of the random policy."""
+    transitions = tables["transitions"]
+    return transitions.filter(regex=r"^observation_").head(3)
+
+
+TASK = Task(
+    name="cartpole",
+    metric="return",
+    ingest=ingest,
+    contract=contract,
+    train=dqn.train,
+    score=score,
+    baseline=baseline,
+    answer=answer,
+    example=example,
+)

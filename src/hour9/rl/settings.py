@@ -1,0 +1,52 @@
+"""The knobs of the agents, with their units. Values live in params.yaml."""
+
+from typing import Literal
+
+from pydantic import Field, PositiveInt
+
+from hour9.engine.settings import Settings
+
+
+class Agent(Settings, frozen=True, extra="forbid"):
+    """What any agent that learns from its own steps may vary."""
+
+    precision: Literal["auto", "fp32"] = Field(
+        "auto", description="fp32 in either case: rounding would cost more than it saves here"
+    )
+    steps: PositiveInt = Field(description="steps in the environment at most")
+    check_every: PositiveInt = Field(description="steps between two checks on validation")
+    discount: float = Field(0.99, ge=0, le=1, description="γ: worth of a reward one step later")
+    epsilon_start: float = Field(1.0, ge=0, le=1, description="share of random actions at first")
+    epsilon_final: float = Field(0.05, ge=0, le=1, description="share of random actions in the end")
+    exploration: float = Field(0.5, gt=0, le=1, description="share of `steps` from start to final")
+
+    def epsilon(self, step: int) -> float:
+        """Share of random actions at a step: a line from start to final, then level."""
+        gone = min(1.0, step / (self.exploration * self.steps))
+        return self.epsilon_start + gone * (self.epsilon_final - self.epsilon_start)
+
+
+class QLearning(Agent, frozen=True, extra="forbid"):
+    """Tabular Q-learning."""
+
+    architecture: Literal["qlearning"]
+    device: Literal["auto", "cpu"] = Field("auto", description="the CPU: a table is read by hand")
+    step_size: float = Field(1.0, gt=0, le=1, description="α: share of the error corrected at once")
+    step_size_decay: float = Field(
+        0.0, ge=0, le=1, description="ω: the n-th visit of a state and action corrects α / n^ω"
+    )
+
+
+class DQN(Agent, frozen=True, extra="forbid"):
+    """Deep Q-learning with experience replay and a target network."""
+
+    architecture: Literal["dqn"]
+    hidden: PositiveInt = Field(description="width of each of the two hidden layers")
+    environments: PositiveInt = Field(description="environments played side by side")
+    round_steps: PositiveInt = Field(description="steps of each environment between two rounds")
+    updates: PositiveInt = Field(description="optimizer updates in a round")
+    target_every: PositiveInt = Field(description="rounds between two copies to the target")
+    batch_size: PositiveInt = Field(description="transitions in one update")
+    learning_rate: float = Field(gt=0, lt=1, description="Adam's step size at first")
+    decay: bool = Field(description="let it fall linearly to zero over `steps`, or stay")
+    replay: PositiveInt = Field(description="transitions remembered at most")

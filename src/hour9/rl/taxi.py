@@ -1,0 +1,191 @@
+"""The task `taxi`: act in a small world whose rules are known, so the optimum is known exactly.
+
+A case is a state to start from, and its score the exact expected return of the greedy policy.
+Training begins episodes in the starts of split train only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from hour9.engine.weights import load_model
+from hour9.rl import qlearning
+from hour9.rl.decision_process import DecisionProcess, greedy, policy_return, value_iteration
+from hour9.rl.environments import (
+    complete,
+    embedded,
+    environment_rules,
+    make,
+    tabular_facts,
+)
+from hour9.task import Source, Tables, Task
+
+if TYPE_CHECKING:
+    from great_expectations.expectations import Expectation
+
+OUTCOME = ["state", "action", "outcome"]
+
+PADS = [(0, 0), (0, 4), (4, 0), (4, 3)]  # where Taxi's passengers wait: row, column
+MIDDLE = 2
+SOUTH, NORTH, EAST, WEST, PICK, DROP = range(6)
+
+PATIENT = 0.999
+"""Discount of the reference: near 1, as returns are undiscounted, yet of two ways the shorter."""
+
+FEW = 30
+"""With fewer starts than this, every state that can be reached is one, so that splits exist."""
+
+
+def ingest(source: Source) -> Tables:
+    """The environment's own table of transitions, and a case for each state to start from."""
+    name = embedded(source)
+    facts = tabular_facts(name)
+    env = make(name).unwrapped
+    table = published(env.P)
+    process = DecisionProcess.from_table(table)
+    starts = np.flatnonzero(env.initial_state_distrib > 0)
+    if len(starts) < FEW:
+        starts = reachable(process, starts)
+    optimum = greedy(value_iteration(process, PATIENT))
+    target = policy_return(process, optimum, int(facts["max_steps"][0]))
+    cases = pd.DataFrame(
+        {
+            "case": [f"{name}-{state}" for state in starts],
+            "split": "",
+            "start": starts,
+            "target": target[starts],
+            "group.half": np.where(starts < len(target) // 2, "upper", "lower"),  # of the map
+        }
+    )
+    return {"environment": facts, "transitions": table, "cases": cases}
+
+
+def published(outcomes: dict[int, dict[int, list[tuple]]]) -> pd.DataFrame:
+    """Gymnasium's `P` as a table: a row for each outcome of each action in each state."""
+    rows = [
+        (state, action, number, *outcome)
+        for state, actions in outcomes.items()
+        for action, possible in actions.items()
+        for number, outcome in enumerate(possible)
+    ]
+    columns = [*OUTCOME, "probability", "next_state", "reward", "terminated"]
+    table = pd.DataFrame(rows, columns=columns)
+    return table.astype({"reward": "float64", "probability": "float64", "terminated": "bool"})
+
+
+def reachable(process: DecisionProcess, starts: np.ndarray) -> np.ndarray:
+    """The states in which an episode from `starts` may still have to act."""
+    found = np.zeros(len(process.reward), np.bool_)
+    found[starts] = True
+    goes_on = (process.probability > 0) & ~process.terminated  # (S, A, K)
+    for _ in range(len(found)):
+        found[process.next_state[found][goes_on[found]]] = True
+    return np.flatnonzero(found)
+
+
+def contract() -> dict[str, list[Expectation]]:
+    """Numbers within their ranges, each outcome once."""
+    from great_expectations import expectations as expect
+
+    def at_least(column: str, low: float, high: float | None = None) -> Expectation:
+        return expect.ExpectColumnValuesToBeBetween(column=column, min_value=low, max_value=high)
+
+    number = [at_least(column, 0) for column in ("state", "action", "outcome", "next_state")]
+    return {
+        "environment": environment_rules(),
+        "transitions": [
+            *complete([*OUTCOME, "probability", "next_state", "reward", "terminated"]),
+            *number,
+            at_least("probability", 0, 1),
+            expect.ExpectColumnValuesToBeInSet(column="terminated", value_set=[True, False]),
+            expect.ExpectCompoundColumnsToBeUnique(column_list=OUTCOME),
+        ],
+        "cases": [
+            *complete(["case", "split", "start", "target", "group.half"]),
+            at_least("start", 0),
+            expect.ExpectColumnValuesToBeUnique(column="start"),
+            expect.ExpectColumnValuesToBeInSet(column="group.half", value_set=["upper", "lower"]),
+        ],
+    }
+
+
+def score(folder: Path, tables: Tables) -> pd.DataFrame:
+    """The exact return of the model's greedy policy from the start of each case."""
+    weights, _ = load_model(folder)
+    return returns(tables, greedy(weights["q"].numpy()))
+
+
+def baseline(tables: Tables) -> pd.DataFrame:
+    """Random actions or a scripted policy: the one that is better on the train split."""
+    process = DecisionProcess.from_table(tables["transitions"])
+    states, actions = process.reward.shape[:2]
+    is_taxi = tables["environment"]["env"][0].startswith("Taxi-")
+    scripted = by_the_middle_row(states) if is_taxi else look_one_step_ahead(process)
+    train = tables["cases"]["split"] == "train"
+    candidates = [
+        returns(tables, policy)
+        for policy in (np.full((states, actions), 1 / actions), np.eye(actions)[scripted])
+    ]
+    return max(candidates, key=lambda found: found["score"][train].mean())
+
+
+def by_the_middle_row(states: int) -> np.ndarray:  # -> (S,)
+    """Taxi by hand: only the middle row has no wall, so every change of column is made there."""
+    row, column, passenger, goal = np.unravel_index(np.arange(states), (5, 5, 5, 4))
+    aboard = passenger == 4
+    to_row, to_column = np.array(PADS)[np.where(aboard, goal, passenger)].T
+    crosses = column != to_column
+    down = np.where(crosses, MIDDLE, to_row) - row
+    sideways = np.where(to_column > column, EAST, WEST)
+    stopped = np.where(crosses, sideways, np.where(aboard, DROP, PICK))
+    return np.where(down > 0, SOUTH, np.where(down < 0, NORTH, stopped))
+
+
+def look_one_step_ahead(process: DecisionProcess) -> np.ndarray:  # -> (S,)
+    """The action with the largest immediate reward."""
+    return process.backup(np.zeros(len(process.reward)), discount=1.0).argmax(axis=1)
+
+
+def returns(tables: Tables, policy: np.ndarray) -> pd.DataFrame:
+    """The exact expected return of a policy (S, A), cut off where the environment does."""
+    process = DecisionProcess.from_table(tables["transitions"])
+    values = policy_return(process, policy, int(tables["environment"]["max_steps"][0]))
+    cases = tables["cases"]
+    return pd.DataFrame({"case": cases["case"], "score": values[cases["start"]]})
+
+
+def answer(folder: Path) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    """Requests with a `state` -> the best `action` and its discounted `value`."""
+    weights, _ = load_model(folder)
+    q = weights["q"].numpy()  # (S, A)
+
+    def reply(requests: pd.DataFrame) -> pd.DataFrame:
+        states = requests["state"].to_numpy()
+        if wrong := sorted({*states.tolist()} - {*range(len(q))}):
+            raise ValueError(f"states are 0 to {len(q) - 1}, got {wrong[:3]}")
+        return pd.DataFrame({"action": q.argmax(axis=1)[states], "value": q.max(axis=1)[states]})
+
+    return reply
+
+
+def example(tables: Tables) -> pd.DataFrame:
+    """The first starts."""
+    return pd.DataFrame({"state": tables["cases"]["start"].head(3)})
+
+
+TASK = Task(
+    name="taxi",
+    metric="return",
+    ingest=ingest,
+    contract=contract,
+    train=qlearning.train,
+    score=score,
+    baseline=baseline,
+    answer=answer,
+    example=example,
+)

@@ -1,0 +1,166 @@
+"""One run of the pipeline in this checkout: its lock, what it has to do, where its time went."""
+
+from __future__ import annotations
+
+import fcntl
+import heapq
+import itertools
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hour9 import dag
+from hour9.params import RECEIPTS, STATE
+from hour9.stage import LOGS, WARM
+from hour9.warm import WarmProcess
+
+TIMELINE = STATE / "timeline.jsonl"
+RUN_LOCK = STATE / "run.lock"
+
+KINDS = {  # in this order an instant is attributed: what counts most of what runs then
+    "train": "training",
+    "evaluate": "evaluation",
+    "weights": "data: weights, ingest, validate",
+    "ingest": "data: weights, ingest, validate",
+    "validate": "data: weights, ingest, validate",
+    "judge": "judging",
+    "register": "registry",
+    "report": "report",
+    "prefect": "start: Prefect server, imports",
+    "status": "start: what is stale (DVC, registry)",
+}
+REST = "DVC and waiting between stages"
+
+
+@contextmanager
+def one_run(say: Callable[[str], None] = print) -> Iterator[None]:
+    """One run at a time in a checkout; a second waits and says for whom."""
+    STATE.mkdir(exist_ok=True)
+    with RUN_LOCK.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            say(f"waits for another run of this checkout: {file.read().strip() or 'unknown'}")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        file.truncate(0)
+        file.write(f"process {os.getpid()} since {time.strftime('%H:%M:%S')}")
+        file.flush()
+        try:
+            yield
+        finally:
+            file.truncate(0)
+
+
+@contextmanager
+def warmed() -> Iterator[None]:
+    """Stages started in the block print to their own logs and are forked from a warm process."""
+    if WARM in os.environ:
+        yield
+        return
+    dag.LOGS.mkdir(parents=True, exist_ok=True)
+    with WarmProcess() as warm:
+        os.environ |= {WARM: str(warm.socket), LOGS: str(dag.LOGS)}
+        try:
+            yield
+        finally:
+            del os.environ[WARM], os.environ[LOGS]
+
+
+class Slots:
+    """So many stages at once; of those that wait, the first in the DAG's order goes first."""
+
+    def __init__(self, number: int):
+        self.free = number
+        self.waiting: list[int] = []
+        self.changed = threading.Condition()
+
+    @contextmanager
+    def taken(self, place: int) -> Iterator[None]:
+        """Hold a slot inside the block."""
+        with self.changed:
+            heapq.heappush(self.waiting, place)
+            self.changed.wait_for(lambda: self.free and self.waiting[0] == place)
+            heapq.heappop(self.waiting)
+            self.free -= 1
+            self.changed.notify_all()
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.free += 1
+                self.changed.notify_all()
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class RegistryCheck:
+    """Asks in a process of its own, beside DVC's check, whether the registry agrees with the outs.
+
+    Importing MLflow takes as long as DVC's whole answer, and there is a second core.
+    """
+
+    def __init__(self, tasks: Iterable[str]):
+        self.receipts = [RECEIPTS / f"{task}.json" for task in tasks]
+        self.process: subprocess.Popen[bytes] | None = None
+        if all(path.exists() for path in self.receipts):
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "hour9.registry.check", *map(str, self.receipts)]
+            )
+
+    def agrees(self) -> bool:
+        """Wait for the answer."""
+        return self.process is not None and self.process.wait() == 0
+
+
+def note(kind: str, started: float) -> None:
+    """Add to the timeline what this process itself did."""
+    line = {"kind": kind, "name": "", "start": started, "end": time.time()}
+    with TIMELINE.open("a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def where_time_went(started: float, ended: float) -> dict[str, float]:
+    """Wall seconds by kind: each instant counts for the most important stage that ran then."""
+    entries = [json.loads(line) for line in TIMELINE.read_text().splitlines()]
+    rank = list(KINDS)
+    spans = [
+        (max(e["start"], started), min(e["end"], ended), rank.index(e["kind"])) for e in entries
+    ]
+    cuts = sorted({started, ended, *(t for a, b, _ in spans if a < b for t in (a, b))})
+    seconds: dict[str, float] = {}
+    for a, b in itertools.pairwise(cuts):
+        running = [kind for start, end, kind in spans if start <= a and end >= b]
+        name = KINDS[rank[min(running)]] if running else REST
+        seconds[name] = seconds.get(name, 0.0) + b - a
+    return seconds
+
+
+def candidates_table() -> list[dict[str, Any]]:
+    """What the outs say of each candidate, in the order of params.yaml."""
+    from hour9.params import REPORTS, read_params
+
+    rows = []
+    for name, section in read_params()["candidates"].items():
+        report = Path(REPORTS / section["task"] / name)
+        row: dict[str, Any] = {
+            "topic": section["topic"],
+            "task": section["task"],
+            "candidate": name,
+            "verdict": None,
+        }
+        if (report / "gates.json").exists() and (report / "metrics.json").exists():
+            row |= json.loads((report / "gates.json").read_text())
+            row["metrics"] = json.loads((report / "metrics.json").read_text())
+        rows.append(row)
+    return rows

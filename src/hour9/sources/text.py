@@ -1,0 +1,307 @@
+"""Labelled texts as people keep them: a file, a folder or a hub, to `case, text, label, split`.
+
+`train.tsv`, `dev.csv.gz`, `test_labelled.tsv`: the first word of a file's name decides its split.
+A header is optional, a column for the row number harmless, a label is 0, 1 or a word. Quotes are
+characters in a .tsv and quotes in a .csv. Files without labels are left out, aloud.
+
+Where there is no validation file, a share of train becomes validation; where there is no test
+file, the validation file becomes test, as is usual with GLUE; where there is but one split, it is
+left empty and `validate` deals it. A case is named by its file and line, so that it can be found.
+"""
+
+import csv
+import gzip
+import io
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hour9.task import Source
+
+TEXT_NAMES = ("text", "sentence", "review", "content", "comment", "phrase", "tweet")
+LABEL_NAMES = ("label", "labels", "sentiment", "target", "polarity", "class")
+LABEL_WORDS = {
+    **dict.fromkeys(("0", "0.0", "neg", "negative"), "negative"),
+    **dict.fromkeys(("1", "1.0", "pos", "positive"), "positive"),
+}
+NO_LABEL = ("", "-1")  # what Hugging Face and GLUE write where a label is withheld
+SPLIT_WORDS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("dev", "val", "valid", "validation"), "validation"),
+    "test": "test",
+}
+FILE = re.compile(r"\.(tsv|csv)(\.gz)?$", re.IGNORECASE)
+CARVED = 0.1  # share of train that becomes validation where there is none
+SHOWN = 5  # broken lines that a message lists
+
+Row = tuple[int, list[str]]
+"""A line number and the cells that begin there."""
+
+
+class TextRefused(ValueError):  # noqa: N818 - reads as a sentence where it is raised
+    """The texts cannot be read; the message says where, and what to do."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one file gave. `table` has the columns case, text, label; without labels it is None."""
+
+    name: str
+    split: str
+    table: pd.DataFrame | None
+
+
+def labelled_texts(source: Source) -> pd.DataFrame:
+    """The columns case, text, label (negative or positive) and split. Raises TextRefused."""
+    parts = of_hub(source.name) if source.kind == "hub" else of_path(Path(source.root))
+    return settle(parts, source.seed)
+
+
+def settle(parts: Sequence[Part], seed: int) -> pd.DataFrame:
+    """Put the labelled parts together and see that there is a train, a validation and a test."""
+    tables = [p.table.assign(split=p.split) for p in parts if p.table is not None]
+    if not tables:
+        raise TextRefused(f"no labels in {', '.join(p.name for p in parts)}; add a column 'label'")
+    for part in parts:
+        if part.table is None:
+            print(f"{part.name} has no labels and is left out", file=sys.stderr)
+    table = pd.concat(tables, ignore_index=True)
+    splits = set(table["split"])
+    if "train" not in splits or len(splits) == 1:
+        return table.assign(split="")
+    if "test" not in splits:
+        table["split"] = table["split"].replace("validation", "test")
+    if "validation" not in splits or "test" not in splits:
+        train = np.flatnonzero(table["split"] == "train")
+        carved = np.random.default_rng(seed).permutation(train)[: round(CARVED * len(train))]
+        table.loc[carved, "split"] = "validation"
+    return table
+
+
+def split_of(name: str) -> str:
+    """The split that a name speaks of; empty where it speaks of none."""
+    words = re.split(r"[^a-z]+", name.lower())
+    return next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), "")
+
+
+# A folder or a file
+
+
+def of_path(root: Path) -> list[Part]:
+    """The parts of a file, of a folder of files, or of a folder of `pos` and `neg` folders."""
+    if root.is_file():
+        return [read_file(root, split="")]
+    if not root.is_dir():
+        raise TextRefused(f"'{root}' does not exist; set source.root to a file or a folder")
+    if parts := list(of_class_folders(root)):
+        return parts
+    paths = sorted(path for path in root.iterdir() if FILE.search(path.name))
+    if not paths:
+        folders = ", ".join(sorted(path.name for path in root.iterdir() if path.is_dir()))
+        raise TextRefused(
+            f"'{root}' holds no .tsv, .csv, .tsv.gz or .csv.gz file and no folders pos and neg; "
+            f"set source.root to a folder that does (folders here: {folders or 'none'})"
+        )
+    names = {path: split_of(path.name) for path in paths}
+    if any(names.values()) and (unnamed := [p.name for p, split in names.items() if not split]):
+        raise TextRefused(
+            f"'{root}': which split is {', '.join(unnamed)}? Let the name begin with train, "
+            "validation or test, or take it out of the folder"
+        )
+    return [read_file(path, split) for path, split in names.items()]
+
+
+def of_class_folders(root: Path) -> Iterator[Part]:
+    """A text file a case, in a folder that is its label, as in the original IMDb."""
+    for folder in (root, *sorted(path for path in root.iterdir() if split_of(path.name))):
+        if not ((folder / "pos").is_dir() and (folder / "neg").is_dir()):
+            continue
+        rows = [
+            (path.relative_to(root).as_posix(), decode(path).strip(), LABEL_WORDS[label])
+            for label in ("neg", "pos")
+            for path in sorted((folder / label).glob("*.txt"))
+        ]
+        table = pd.DataFrame(rows, columns=["case", "text", "label"])
+        yield Part(folder.name, "" if folder == root else split_of(folder.name), table)
+
+
+def read_file(path: Path, split: str) -> Part:
+    """One file, whatever its columns are called, or if they are called at all."""
+    comma = ".csv" in path.name.lower()
+    rows = [
+        (line, cells)
+        for line, cells in (comma_rows if comma else tab_rows)(decode(path), path)
+        if any(cell.strip() for cell in cells)
+    ]
+    if not rows:
+        raise TextRefused(f"{path} is empty; it needs a text and a label in each line")
+    columns, rows = find_columns(rows, path)
+    texts = [(line, cells[columns["text"]].strip()) for line, cells in same_width(rows, path)]
+    if "label" not in columns:
+        return Part(path.name, split, None)
+    words = [cells[columns["label"]].strip().lower() for _, cells in rows]
+    if all(word in NO_LABEL for word in words):
+        return Part(path.name, split, None)
+    problems = [
+        f"line {line}: " + ("no text" if not text else f"{word!r} is no label")
+        for (line, text), word in zip(texts, words, strict=True)
+        if not text or word not in LABEL_WORDS
+    ]
+    refuse(path, problems, f"a label is one of {', '.join(LABEL_WORDS)}; {NAME_COLUMNS}")
+    table = pd.DataFrame(
+        {
+            "case": [f"{path.name}:{line}" for line, _ in texts],
+            "text": [text for _, text in texts],
+            "label": [LABEL_WORDS[word] for word in words],
+        }
+    )
+    return Part(path.name, split, table)
+
+
+NAME_COLUMNS = "if the file has a header, call its columns 'text' and 'label'"
+
+
+def find_columns(rows: list[Row], path: Path) -> tuple[dict[str, int], list[Row]]:
+    """Where text and label stand, and the rows without the header, if there is one.
+
+    The first line is a header where a cell is a known name of a column and none is a label: of
+    'sentence, label' and of 'index, sentence', but not of 'a review, 1'.
+    """
+    line, first = rows[0]
+    names = [cell.strip().lower() for cell in first]
+    text = next((names.index(name) for name in TEXT_NAMES if name in names), None)
+    label = next((names.index(name) for name in LABEL_NAMES if name in names), None)
+    if not any(name in LABEL_WORDS for name in names):
+        if text is not None:
+            columns = {"text": text} if label is None else {"text": text, "label": label}
+            return columns, rows[1:]
+        if label is not None:
+            raise TextRefused(
+                f"{path}, line {line}: no column of texts among {', '.join(names)}; {NAME_COLUMNS}"
+            )
+    return guess_columns(rows), rows
+
+
+def guess_columns(rows: list[Row]) -> dict[str, int]:
+    """Without a header: the label is the column with most labels, the text the longest one."""
+    width = range(len(rows[0][1]))
+    whole = [cells for _, cells in rows if len(cells) == len(width)]
+    labels = [sum(c[i].strip().lower() in LABEL_WORDS for c in whole) for i in width]
+    length = [sum(len(c[i]) for c in whole) for i in width]
+    text = max(width, key=length.__getitem__)
+    others = [i for i in width if i != text]
+    return {"text": text} | ({"label": max(others, key=labels.__getitem__)} if others else {})
+
+
+def same_width(rows: list[Row], path: Path) -> list[Row]:
+    """The rows, which all have as many cells as the first."""
+    width = len(rows[0][1]) if rows else 0
+    problems = [f"line {n}: {len(c)} columns, not {width}" for n, c in rows if len(c) != width]
+    refuse(path, problems, "take separators out of the text, or quote it and call the file .csv")
+    return rows
+
+
+def refuse(path: Path, problems: list[str], cure: str) -> None:
+    """Raise TextRefused with the first problems and their number, if there are any."""
+    if problems:
+        more = f" and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+        raise TextRefused(f"{path}, {'; '.join(problems[:SHOWN])}{more}; {cure}")
+
+
+def tab_rows(text: str, path: Path) -> Iterator[Row]:
+    """Lines cut at tabs. A quote is a character; only a line feed ends a line."""
+    lines = text.split("\n") if "\n" in text else text.split("\r")
+    for number, line in enumerate(lines, start=1):
+        yield number, line.removesuffix("\r").split("\t")
+
+
+def comma_rows(text: str, path: Path) -> Iterator[Row]:
+    """Records of a CSV file, with the line where each begins; a quoted cell may hold line ends."""
+    head = text.partition("\n")[0]
+    delimiter = next((mark for mark in ",;\t" if mark in head), ",")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    begins = 1
+    while True:
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise TextRefused(
+                f"{path}, line {begins}: {error}; close the quotes, and double those inside a text"
+            ) from None
+        yield begins, cells
+        begins = reader.line_num + 1
+
+
+def decode(path: Path) -> str:
+    """The file as text: UTF-8, UTF-16 with its mark, else the old Windows encoding, aloud."""
+    raw = path.read_bytes()
+    if raw[:2] == b"\x1f\x8b":
+        try:
+            raw = gzip.decompress(raw)
+        except (EOFError, OSError) as error:
+            raise TextRefused(f"{path} is no whole gzip file ({error}); fetch it again") from None
+    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return raw.decode("utf-16")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+    try:
+        text = raw.decode("cp1252")
+    except UnicodeDecodeError:
+        raise TextRefused(f"{path}, line {line}: not UTF-8; save the file as UTF-8") from None
+    print(f"{path}, line {line}: not UTF-8, read as Windows-1252", file=sys.stderr)
+    return text
+
+
+# A hub
+
+
+def of_hub(name: str) -> list[Part]:
+    """Download a data set of Hugging Face: `owner/set`, or `owner/set:configuration`."""
+    from datasets import load_dataset
+
+    repository, _, configuration = name.partition(":")
+    loaded = load_dataset(repository, configuration or None)
+    return [of_dataset(split, rows) for split, rows in loaded.items()]
+
+
+def of_dataset(name: str, rows: Any) -> Part:
+    """One split of a data set, with the columns and label names that it declares."""
+    columns = {column.lower(): column for column in rows.column_names}
+    text = next((columns[name] for name in TEXT_NAMES if name in columns), None)
+    label = next((columns[name] for name in LABEL_NAMES if name in columns), None)
+    if text is None or label is None:
+        raise TextRefused(
+            f"split '{name}' has the columns {', '.join(rows.column_names)}; one of "
+            f"{', '.join(TEXT_NAMES)} and one of {', '.join(LABEL_NAMES)} are needed"
+        )
+    table = pd.DataFrame({"text": rows[text], "label": rows[label]})
+    words = table["label"].astype(str).str.strip().str.lower()
+    if words.isin(NO_LABEL).all():
+        return Part(name, split_of(name), None)
+    declared = [str(word).lower() for word in getattr(rows.features[label], "names", None) or []]
+    if declared and all(word in LABEL_WORDS for word in declared):
+        words = table["label"].map(dict(enumerate(declared)))
+    problems = [f"row {row}: {word!r} is no label" for row, word in enumerate(words)
+                if word not in LABEL_WORDS]  # fmt: skip
+    refuse(Path(name), problems, f"a label is one of {', '.join(LABEL_WORDS)}")
+    return Part(
+        name,
+        split_of(name),
+        pd.DataFrame(
+            {
+                "case": [f"{name}:{row}" for row in range(len(table))],
+                "text": table["text"].astype(str).str.strip(),
+                "label": words.map(LABEL_WORDS),
+            }
+        ),
+    )

@@ -1,0 +1,59 @@
+"""Train: one candidate, from data/<task>/ to models/<task>/<candidate>/ and its learning curve."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from hour9.engine.checkpoint import Checkpoint
+from hour9.engine.device import prepare_threads
+from hour9.engine.run import Run
+from hour9.engine.settings import Settings, load_settings
+from hour9.params import DATA, LOCK, MODELS, REPORTS, STATE
+from hour9.task import load_task, read_tables, without_test
+
+CHECKPOINTS = STATE / "checkpoints"
+PACKAGE = Path(__file__).parent
+
+
+def train(name: str) -> None:
+    """Train the candidate, going on where a killed training stopped."""
+    from hour9.registry.tracking import TrainingRun
+
+    settings = load_settings(name)
+    prepare_threads(settings.threads)
+    task = load_task(settings.task)
+    folder = MODELS / settings.task / name
+    report = REPORTS / settings.task / name
+    checkpoint = Checkpoint(CHECKPOINTS / name / inputs_key(settings))
+    tracked = TrainingRun(name, settings.model_dump(), checkpoint.folder)
+    run = Run(
+        settings=settings,
+        tables=without_test(read_tables(DATA / settings.task)),
+        parent=Path(settings.parent),
+        folder=folder,
+        checkpoint=checkpoint,
+        publish=tracked.publish,
+    )
+    with tracked:
+        task.train(run)
+        write_curve(run.curve, report / "curve.json")
+        tracked.finish(run.curve, folder)
+    checkpoint.clear()
+
+
+def inputs_key(settings: Settings) -> str:
+    """Names the training by all that it depends on, so that no other one continues it."""
+    code = [PACKAGE / "engine", PACKAGE / settings.topic, PACKAGE / "train.py"]
+    digest = hashlib.sha256(json.dumps(settings.model_dump(), sort_keys=True).encode())
+    for root in [DATA / settings.task, Path(settings.parent), *code, LOCK]:
+        for path in sorted(root.rglob("*")) if root.is_dir() else [root]:
+            if path.is_file() and "__pycache__" not in path.parts:
+                digest.update(f"\0{path.name}\0".encode())
+                digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:32]
+
+
+def write_curve(curve: list[dict[str, float]], path: Path) -> None:
+    """The learning curve as a list of points, one a line."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("[\n" + ",\n".join(json.dumps(point) for point in curve) + "\n]\n")

@@ -1,0 +1,1 @@
+"""Attention and what is built of it; tasks: sentiment."""

@@ -1,0 +1,150 @@
+"""The task `sentiment`: is a review negative or positive?
+
+Tables: `sentences` (case, text) and `cases`, whose target is negative or positive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from hour9.sources.text import labelled_texts
+from hour9.task import Source, Tables, Task
+from hour9.transformers.reviews import LABELS, write_reviews
+
+if TYPE_CHECKING:
+    from great_expectations.expectations import Expectation
+
+    from hour9.engine.run import Run
+
+LONGEST = 100_000  # characters of a text
+
+
+def ingest(source: Source) -> Tables:
+    """The reviews of the project's own grammar, or labelled texts of any other source."""
+    if source.kind == "embedded":
+        return write_reviews(source.size, source.seed, source.name)
+    if source.kind == "planetoid":
+        raise ValueError("source.kind=planetoid holds graphs; sentiment takes embedded, path, hub")
+    texts = labelled_texts(source)
+    cases = texts[["case", "split", "label"]].rename(columns={"label": "target"})
+    return {"sentences": texts[["case", "text"]], "cases": cases}
+
+
+def contract() -> dict[str, list[Expectation]]:
+    """Each case has a text that says something; both labels occur, and no third one."""
+    from great_expectations import expectations as expect
+
+    def whole(columns: list[str], exact: bool) -> list[Expectation]:
+        return [
+            expect.ExpectTableRowCountToBeBetween(min_value=1),
+            expect.ExpectTableColumnsToMatchSet(column_set=columns, exact_match=exact),
+            *(expect.ExpectColumnValuesToNotBeNull(column=column) for column in columns),
+            expect.ExpectColumnValuesToBeUnique(column="case"),
+        ]
+
+    return {
+        "sentences": [
+            *whole(["case", "text"], exact=True),
+            expect.ExpectColumnValuesToMatchRegex(column="text", regex=r"\S"),
+            expect.ExpectColumnValueLengthsToBeBetween(
+                column="text", min_value=1, max_value=LONGEST
+            ),
+        ],
+        "cases": [
+            *whole(["case", "split", "target"], exact=False),
+            expect.ExpectColumnValuesToBeInSet(column="target", value_set=list(LABELS)),
+            expect.ExpectColumnDistinctValuesToContainSet(column="target", value_set=list(LABELS)),
+        ],
+    }
+
+
+def train(run: Run) -> None:
+    """Fine-tune a BERT."""
+    from hour9.transformers.bert import fine_tune
+
+    fine_tune(run, LABELS)
+
+
+def score(folder: Path, tables: Tables) -> pd.DataFrame:
+    """1 where the label is found, 0 elsewhere; confidence is the probability of the label given."""
+    from hour9.transformers.bert import load_classifier
+
+    classifier = load_classifier(folder)
+    data = tables["cases"].merge(tables["sentences"], on="case", validate="1:1")
+    probabilities = classifier.probabilities(data["text"].tolist())
+    found = np.asarray(classifier.labels)[probabilities.argmax(axis=1)]
+    return pd.DataFrame(
+        {
+            "case": data["case"],
+            "score": (found == data["target"].to_numpy()).astype(float),
+            "confidence": probabilities.max(axis=1).astype(float),
+        }
+    )
+
+
+def baseline(tables: Tables) -> pd.DataFrame:
+    """A bag of words: TF-IDF and logistic regression, fitted on train."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    data = tables["cases"].merge(tables["sentences"], on="case", validate="1:1")
+    train = data[data["split"] == "train"]
+    model = make_pipeline(TfidfVectorizer(), LogisticRegression(max_iter=1000))
+    model.fit(train["text"], train["target"])
+    found = model.predict(data["text"])
+    return pd.DataFrame({"case": data["case"], "score": (found == data["target"]).astype(float)})
+
+
+def answer(folder: Path) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    """Requests with a column `text` -> label, confidence in it, probability of positive."""
+    from hour9.transformers.bert import load_classifier
+
+    classifier = load_classifier(folder)
+
+    def respond(requests: pd.DataFrame) -> pd.DataFrame:
+        probabilities = classifier.probabilities(readable(requests))  # (N, 2)
+        return pd.DataFrame(
+            {
+                "label": np.asarray(classifier.labels)[probabilities.argmax(axis=1)],
+                "confidence": probabilities.max(axis=1).astype(float),
+                "probability": probabilities[:, LABELS.index("positive")].astype(float),
+            },
+            index=requests.index,
+        )
+
+    return respond
+
+
+def readable(requests: pd.DataFrame) -> list[str]:
+    """The texts of the requests, if all are texts."""
+    if "text" not in requests:
+        raise ValueError(f"a request needs the column 'text'; got {', '.join(requests.columns)}")
+    texts = requests["text"].tolist()
+    wrong = [row for row, text in enumerate(texts) if not (isinstance(text, str) and text.strip())]
+    if wrong:
+        raise ValueError(f"rows {wrong[:5]} hold no text; send a sentence in each")
+    return texts
+
+
+def example(tables: Tables) -> pd.DataFrame:
+    """Three reviews."""
+    return tables["sentences"][["text"]].head(3)
+
+
+TASK = Task(
+    name="sentiment",
+    metric="accuracy",
+    ingest=ingest,
+    contract=contract,
+    train=train,
+    score=score,
+    baseline=baseline,
+    answer=answer,
+    example=example,
+)

@@ -1,0 +1,162 @@
+"""Validate: nothing is trained on data that breaks its contract.
+
+Great Expectations passes an empty suite, an empty table and a column of nulls. So a contract that
+would check nothing is refused here, and so is a result that evaluated less than was declared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from hour9.params import DATA, RAW
+from hour9.task import SPLITS, Tables, Task, load_task, read_tables, write_tables
+
+if TYPE_CHECKING:
+    from great_expectations.expectations import Expectation
+
+SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}
+MOST_EXAMPLES = 3
+NEEDED = {  # without these a suite can pass on nothing
+    "expect_table_row_count_to_be_between",
+    "expect_table_columns_to_match_set",
+    "expect_column_values_to_not_be_null",
+}
+
+
+class DataRejected(Exception):  # noqa: N818 - reads as a sentence where it is raised
+    """The data breaks its contract, or the contract checks nothing."""
+
+
+def validate(name: str) -> None:
+    """Check the raw tables of a task and write them, split, to data/<task>/."""
+    task = load_task(name)
+    tables = deal_splits(read_tables(RAW / name))
+    check(task, tables)
+    write_tables(tables, DATA / name)
+    counts = tables["cases"]["split"].value_counts()
+    print(", ".join(f"{counts.get(split, 0)} {split} cases" for split in SPLITS))
+
+
+def deal_splits(tables: Tables) -> Tables:
+    """Give each case that has no split one by the hash of its name: stable when cases are added.
+
+    A counterfactual follows the case it was made from, so that no pair straddles two splits.
+    """
+    cases = tables["cases"].copy()
+    origin = cases["case"]
+    if "pair" in cases:
+        origin = origin.where(cases["pair"] == "", cases["pair"])
+    empty = cases["split"] == ""
+    cases.loc[empty, "split"] = [split_of(case) for case in origin[empty]]
+    return {**tables, "cases": cases}
+
+
+def split_of(case: str) -> str:
+    """The split that a case's name falls into."""
+    place = int.from_bytes(hashlib.sha256(case.encode()).digest()[:8], "big") / 2**64
+    for split, share in SHARES.items():
+        if place < share:
+            return split
+        place -= share
+    return SPLITS[-1]
+
+
+def shared_contract(cases: pd.DataFrame) -> list[Expectation]:
+    """What holds for the cases of every task."""
+    from great_expectations import expectations as expect
+
+    text = [name for name in cases.columns if name.startswith("group.") or name == "pair"]
+    return [
+        expect.ExpectColumnValuesToNotBeNull(column="case"),
+        expect.ExpectColumnValuesToBeUnique(column="case"),
+        expect.ExpectColumnValuesToNotBeNull(column="split"),
+        expect.ExpectColumnValuesToBeInSet(column="split", value_set=list(SPLITS)),
+        *[
+            expect.ExpectColumnDistinctValuesToContainSet(column="split", value_set=[split])
+            for split in SPLITS
+        ],
+        *[expect.ExpectColumnValuesToNotBeNull(column=name) for name in text],
+    ]
+
+
+def check(task: Task, tables: Tables) -> None:
+    """Raise DataRejected, naming every broken expectation of every table."""
+    contract = {name: list(rules) for name, rules in task.contract().items()}
+    if missing := sorted({"cases", *contract} - tables.keys()):
+        raise DataRejected(f"task '{task.name}' lacks tables {missing}; got {sorted(tables)}")
+    if unchecked := sorted(tables.keys() - contract.keys()):
+        raise DataRejected(f"the contract of '{task.name}' says nothing of tables {unchecked}")
+    broken = [line for name, rules in contract.items() for line in vacuous(name, rules)]
+    if not broken:
+        contract["cases"] += shared_contract(tables["cases"])
+        for name, rules in contract.items():
+            broken += broken_expectations(name, tables[name], rules)
+    if broken:
+        raise DataRejected("the data breaks its contract\n  " + "\n  ".join(broken))
+
+
+def vacuous(name: str, rules: Sequence[Expectation]) -> list[str]:
+    """What the contract of a table lacks to be able to fail."""
+    lacking = sorted(NEEDED - {rule.expectation_type for rule in rules})
+    return [f"{name}: its contract lacks {rule}, so it could pass on nothing" for rule in lacking]
+
+
+def broken_expectations(name: str, table: pd.DataFrame, rules: Sequence[Expectation]) -> list[str]:
+    """Check one table; one readable line for each broken expectation."""
+    import great_expectations as gx
+    from great_expectations.data_context.types.base import ProgressBarsConfig
+
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    rows = context.data_sources.add_pandas("memory").add_dataframe_asset(name)
+    batch = rows.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": table})
+    suite = gx.ExpectationSuite(name, expectations=list(rules))
+    outcome = batch.validate(suite, result_format={"result_format": "COMPLETE"})
+    if len(outcome.results) != len(rules) or not rules:
+        return [f"{name}: {len(rules)} expectations declared, {len(outcome.results)} evaluated"]
+    return [describe(name, table, result) for result in outcome.results if not result.success]
+
+
+def describe(name: str, table: pd.DataFrame, result: Any) -> str:
+    """Say where, which rule, and what was found: the rows, or a measured value."""
+    config, found = result.expectation_config, result.result
+    columns = [v for k, v in config.kwargs.items() if k.startswith("column") and v in table]
+    where = ".".join([name, *map(str, columns)])
+    rule = config.type
+    error = (result.exception_info or {}).get("exception_message") or next(
+        (
+            info["exception_message"]
+            for info in (result.exception_info or {}).values()
+            if isinstance(info, dict) and info.get("raised_exception")
+        ),
+        None,
+    )
+    if error:
+        return f"{where}: {rule}: could not be evaluated: {error.splitlines()[0]}"
+    if index := found.get("unexpected_index_list"):
+        shown = "; ".join(row_text(table, row) for row in index[:MOST_EXAMPLES])
+        more = f" and {len(index) - MOST_EXAMPLES} more" if len(index) > MOST_EXAMPLES else ""
+        return f"{where}: {rule}: {len(index)} rows break it: {shown}{more}"
+    value = found.get("observed_value", "no such column")
+    wanted = {
+        key: value
+        for key, value in config.kwargs.items()
+        if key not in ("batch_id", "column") and value is not None
+    }
+    return f"{where}: {rule}: found {shorten(value)}, expected {shorten(wanted)}"
+
+
+def row_text(table: pd.DataFrame, row: int) -> str:
+    """One row as a person would point at it."""
+    cells = ", ".join(f"{k}={shorten(v, 40)}" for k, v in list(table.loc[row].items())[:6])
+    return f"row {row} ({cells})"
+
+
+def shorten(value: object, longest: int = 120) -> str:
+    """The value, cut where it is too long to read."""
+    text = repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= longest else text[: longest - 1] + "…"
