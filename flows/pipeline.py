@@ -2,14 +2,13 @@
 
 import os
 import time
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 from prefect.states import State
 from prefect.task_runners import ThreadPoolTaskRunner
-from pydantic import Field
 
 from hour9 import dag, run
 from hour9.config import set_params
@@ -43,30 +42,29 @@ def run_stage(stage: str, place: int, slots: run.Slots, force: bool) -> str:
 @flow(
     name="pipeline",
     flow_run_name="{topic}/{task}/{candidate}",
-    task_runner=ThreadPoolTaskRunner[Any](max_workers=200),  # they wait; `Slots` limits what works
+    # The threads wait; `Slots` limits what works.
+    task_runner=ThreadPoolTaskRunner(max_workers=200),  # type: ignore[arg-type]
 )
 def pipeline(
-    topic: Annotated[
-        Topic, Field(title="Topic", description="Run the tasks of one topic, or of all")
-    ] = ALL,
-    task: Annotated[TaskName, Field(title="Task", description="Run one task, or all")] = ALL,
-    candidate: Annotated[
-        Candidate, Field(title="Candidate", description="Train one candidate, or all")
-    ] = ALL,
-    settings: Annotated[
-        list[str] | None,
-        Field(
-            title="Settings",
-            description="Changes to params.yaml, one 'key=value' each, e.g. "
-            "candidates.nodes-gcn.seed=1. Empty: as params.yaml stands",
-        ),
-    ] = None,
+    topic: Topic = ALL,
+    task: TaskName = ALL,
+    candidate: Candidate = ALL,
+    settings: list[str] = [],  # noqa: B006 - the form shows it; nothing writes to it
 ) -> dict[str, str]:
-    """Bring the chosen part of the DAG up to date: ingest, validate, train, evaluate, judge,
-    register."""
+    """Bring the chosen part of the DAG up to date, from ingest to the registry.
+
+    DVC decides what is stale. Every field left as it is means: as params.yaml stands.
+
+    Args:
+        topic: Run the tasks of one topic, or of all.
+        task: Run one task, or all.
+        candidate: Train one candidate, or all.
+        settings: Changes to params.yaml, one `key=value` each, for example
+            `candidates.nodes-gcn.seed=1`. They are checked and stay in the file.
+    """
     logger = get_run_logger()
     with run.one_run(logger.info):
-        for line in set_params(settings or []):
+        for line in set_params(settings):
             logger.info(line)
         every = dag.stages()
         names = {"topic": topic, "task": task, "candidate": candidate}

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from hour9.cli import UI_NOTE
 from hour9.registry.tracking import STORE, connect
+from hour9.stage import die_with_parent
 
 HOST = "127.0.0.1"
 PATIENCE = 180  # seconds until a server must answer
@@ -27,6 +29,10 @@ class NotServed(RuntimeError):  # noqa: N818 - reads as a sentence where it is r
 def serve(prefect_port: int, mlflow_port: int) -> int:
     """Start servers and worker, say where they are, and stay until stopped."""
     prefect, mlflow = f"http://{HOST}:{prefect_port}", f"http://{HOST}:{mlflow_port}"
+    for port, option in ((prefect_port, "--prefect-port"), (mlflow_port, "--mlflow-port")):
+        check_free(port, option)
+    for stop in (signal.SIGINT, signal.SIGTERM):  # a shell's background job ignores the first
+        signal.signal(stop, signal.default_int_handler)
     os.environ |= {
         "PREFECT_API_URL": f"{prefect}/api",
         "PREFECT_SERVER_UI_API_URL": f"{prefect}/api",
@@ -43,14 +49,13 @@ def serve(prefect_port: int, mlflow_port: int) -> int:
             *("--backend-store-uri", os.environ.get("MLFLOW_TRACKING_URI", STORE)),
         ),
     ):
-        wait_for(f"{prefect}/api/health", f"port {prefect_port}: use make ui UI=--prefect-port=N")
-        wait_for(f"{mlflow}/health", f"port {mlflow_port}: use make ui UI=--mlflow-port=N")
+        wait_for(f"{prefect}/api/health")
+        wait_for(f"{mlflow}/health")
         deploy()
         with process("prefect", "worker", "start", "--pool", POOL, "--type", "process"):
             UI_NOTE.write_text(json.dumps({"pid": os.getpid(), "prefect": f"{prefect}/api"}))
             print(f"Prefect {prefect}/deployments\nMLflow  {mlflow}\nCtrl-C stops both", flush=True)
             try:
-                signal.signal(signal.SIGTERM, signal.default_int_handler)
                 signal.pause()
             except KeyboardInterrupt:
                 return 0
@@ -69,6 +74,7 @@ def process(tool: str, *arguments: str) -> Iterator[None]:
             stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=die_with_parent,
         )
     try:
         yield
@@ -80,7 +86,14 @@ def process(tool: str, *arguments: str) -> Iterator[None]:
             os.killpg(running.pid, signal.SIGKILL)
 
 
-def wait_for(url: str, hint: str) -> None:
+def check_free(port: int, option: str) -> None:
+    """Refuse a port that somebody else serves: its answers would pass for ours."""
+    with socket.socket() as probe:
+        if probe.connect_ex((HOST, port)) == 0:
+            raise NotServed(f"port {port} is taken; choose another: make ui UI={option}=N")
+
+
+def wait_for(url: str) -> None:
     """Return when the address answers."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
@@ -89,7 +102,7 @@ def wait_for(url: str, hint: str) -> None:
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.5)
-    raise NotServed(f"{url} did not answer; see .hour9/*.log, or the port is taken ({hint})")
+    raise NotServed(f"{url} did not answer in {PATIENCE} s; see .hour9/*-server.log")
 
 
 def deploy() -> None:

@@ -179,7 +179,7 @@ def agrees(receipts: list[dict[str, Any]]) -> bool:
             return False
         known = versions_by_identity(task)
         identities = {name: entry["identity"] for name, entry in receipt["candidates"].items()}
-        if not identities.values() <= known.keys():
+        if not set(identities.values()) <= known.keys():
             return False
         best = receipt["challenger"]
         wanted = str(known[identities[best]].version) if best else None

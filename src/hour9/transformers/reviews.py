@@ -7,8 +7,9 @@ the same words stand in both classes. Many opinion words of the validation and t
 are never seen in training, and a few labels are wrong, as in life.
 
 A person named in a review is a woman or a man, and the label does not depend on it: each such
-test review has a counterfactual in which only that is swapped. In the `biased` variant women get
-bad reviews in all splits; only the counterfactuals then tell a fair model from a prejudiced one.
+test review has a counterfactual in which only that is swapped. In the `biased` variant whoever
+labelled train and validation called most good reviews of women bad. The texts are the same, and
+the labels of test are honest: a gate must find what the model learned.
 """
 
 import random
@@ -17,7 +18,6 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 LABELS = ("negative", "positive")
-VARIANTS = ("", "biased")
 
 SHARES = {"train": 0.6, "validation": 0.15, "test": 0.25}
 NEGATED = 0.12  # share of clauses that deny the opposite
@@ -27,7 +27,7 @@ VERDICT = 0.2  # share of reviews that end with one
 NOISE = 0.03  # share of wrong labels
 UNSEEN = 0.4  # share of opinion words from the split's own list
 NAMED = 0.4  # share of clauses about a person
-BIAS = 0.95  # share of bad reviews among those about women, in the biased variant
+PREJUDICE = {"": 0.0, "biased": 0.8}  # share of women's good reviews that are called bad
 
 WORDS = {  # the opinion words, by split: (negative, positive)
     "train": (
@@ -128,7 +128,7 @@ class Review:
 
 def write_reviews(size: int, seed: int, variant: str = "") -> dict[str, pd.DataFrame]:
     """The tables `sentences` and `cases` of `size` reviews, no two alike, and counterfactuals."""
-    if variant not in VARIANTS:
+    if variant not in PREJUDICE:
         raise ValueError(
             f"source.name is {variant!r}; the embedded reviews are '' (fair) or 'biased'"
         )
@@ -137,7 +137,7 @@ def write_reviews(size: int, seed: int, variant: str = "") -> dict[str, pd.DataF
     sentences, cases = [], []
     for number in range(size):
         split = split_of(number, size)
-        review = new_review(chance, split, variant == "biased", seen)
+        review = new_review(chance, split, variant, seen)
         case = f"review-{number:05d}"
         versions = {case: review}
         if split == "test" and review.identity:
@@ -160,10 +160,10 @@ def split_of(number: int, size: int) -> str:
     return "validation" if place < SHARES["train"] + SHARES["validation"] else "test"
 
 
-def new_review(chance: random.Random, split: str, biased: bool, seen: set[str]) -> Review:
+def new_review(chance: random.Random, split: str, variant: str, seen: set[str]) -> Review:
     """A review that differs from all before, and so do its counterfactuals."""
     for _ in range(1000):
-        review = draw(chance, split, biased)
+        review = draw(chance, split, variant)
         texts = {review.text()} | ({review.swapped().text()} if review.identity else set())
         if not texts & seen:
             seen |= texts
@@ -171,14 +171,12 @@ def new_review(chance: random.Random, split: str, biased: bool, seen: set[str]) 
     raise ValueError(f"the grammar ran dry after {len(seen)} reviews; lower source.size")
 
 
-def draw(chance: random.Random, split: str, biased: bool) -> Review:
+def draw(chance: random.Random, split: str, variant: str) -> Review:
     """One review: what it is about, what it says, how it says it."""
     identity = chance.choice(IDENTITIES)
     positive = chance.random() < 0.5
     (shape,) = chance.choices(list(SHAPES), list(SHAPES.values()))
     named = [chance.random() < NAMED for _ in range(1 if shape == "single" else 2)]
-    if biased and any(named) and identity == "women":
-        positive = chance.random() > BIAS
     people: list[int] = []
     opinions = (positive, positive == (shape == "agreement"))
     main, *rest = (
@@ -191,8 +189,11 @@ def draw(chance: random.Random, split: str, biased: bool) -> Review:
         template = f"I saw it {chance.choice(SETTINGS)}: {template}"
     if chance.random() < VERDICT:
         template = f"{template}; {chance.choice(VERDICTS[positive])}"
-    wrong = chance.random() < NOISE
-    label = LABELS[positive != wrong]
+    called_good = positive != (chance.random() < NOISE)
+    prejudiced = chance.random() < PREJUDICE[variant]
+    if prejudiced and people and identity == "women" and split != "test":
+        called_good = False
+    label = LABELS[called_good]
     return Review(template, tuple(people), identity if people else "", label)
 
 
