@@ -18,8 +18,9 @@ from ruamel.yaml import YAML
 
 from hour9.engine.checkpoint import Checkpoint
 from hour9.engine.run import Run
+from hour9.engine.settings import Source
 from hour9.params import read_params
-from hour9.task import Source, Tables, without_test
+from hour9.task import Tables, without_test
 from hour9.transformers.sentiment import TASK
 from hour9.transformers.settings import BertSettings
 

@@ -94,9 +94,21 @@ def check(task: Task, tables: Tables) -> None:
     if not broken:
         contract["cases"] += shared_contract(tables["cases"])
         for name, rules in contract.items():
-            broken += broken_expectations(name, tables[name], rules)
+            broken += broken_expectations(name, tables[name], rules, referenced(rules, tables))
     if broken:
         raise DataRejected("the data breaks its contract\n  " + "\n  ".join(broken))
+
+
+def referenced(rules: Sequence[Expectation], tables: Tables) -> dict[str, list[Any]]:
+    """The values that rules name as {"$PARAMETER": "<table>_<column>"}: another table's ids."""
+    wanted = [getattr(rule, "value_set", None) for rule in rules]
+    names = {value["$PARAMETER"] for value in wanted if isinstance(value, dict)}
+    return {
+        f"{name}_{column}": table[column].unique().tolist()
+        for name, table in tables.items()
+        for column in table
+        if f"{name}_{column}" in names
+    }
 
 
 def vacuous(name: str, rules: Sequence[Expectation]) -> list[str]:
@@ -105,7 +117,12 @@ def vacuous(name: str, rules: Sequence[Expectation]) -> list[str]:
     return [f"{name}: its contract lacks {rule}, so it could pass on nothing" for rule in lacking]
 
 
-def broken_expectations(name: str, table: pd.DataFrame, rules: Sequence[Expectation]) -> list[str]:
+def broken_expectations(
+    name: str,
+    table: pd.DataFrame,
+    rules: Sequence[Expectation],
+    references: dict[str, list[Any]] | None = None,
+) -> list[str]:
     """Check one table; one readable line for each broken expectation."""
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
@@ -115,7 +132,11 @@ def broken_expectations(name: str, table: pd.DataFrame, rules: Sequence[Expectat
     rows = context.data_sources.add_pandas("memory").add_dataframe_asset(name)
     batch = rows.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": table})
     suite = gx.ExpectationSuite(name, expectations=list(rules))
-    outcome = batch.validate(suite, result_format={"result_format": "COMPLETE"})
+    outcome = batch.validate(
+        suite,
+        result_format={"result_format": "COMPLETE"},
+        expectation_parameters=references or None,
+    )
     if len(outcome.results) != len(rules) or not rules:
         return [f"{name}: {len(rules)} expectations declared, {len(outcome.results)} evaluated"]
     return [describe(name, table, result) for result in outcome.results if not result.success]
@@ -124,7 +145,9 @@ def broken_expectations(name: str, table: pd.DataFrame, rules: Sequence[Expectat
 def describe(name: str, table: pd.DataFrame, result: Any) -> str:
     """Say where, which rule, and what was found: the rows, or a measured value."""
     config, found = result.expectation_config, result.result
-    columns = [v for k, v in config.kwargs.items() if k.startswith("column") and v in table]
+    keys = ("column", "column_A", "column_B", "column_list")
+    values = [config.kwargs[key] for key in keys if key in config.kwargs]
+    columns = [c for v in values for c in (v if isinstance(v, list) else [v]) if c in table]
     where = ".".join([name, *map(str, columns)])
     rule = config.type
     error = (result.exception_info or {}).get("exception_message") or next(

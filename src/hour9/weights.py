@@ -10,13 +10,13 @@ from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-from hour9.params import read_params
+from hour9.params import WEIGHTS, UnknownName, read_params
 from hour9.transformers.settings import WeightsConfig
 
-WEIGHTS = "model.safetensors"
+MODEL = "model.safetensors"
 TOKENIZER = ("tokenizer.json", "vocab.txt")  # either will do
 OPTIONAL = ("tokenizer_config.json", "special_tokens_map.json")
-WANTED = (WEIGHTS, "config.json", *TOKENIZER, *OPTIONAL)
+WANTED = (MODEL, "config.json", *TOKENIZER, *OPTIONAL)
 
 
 class WeightsRefused(Exception):  # noqa: N818 - reads as a sentence where it is raised
@@ -24,12 +24,12 @@ class WeightsRefused(Exception):  # noqa: N818 - reads as a sentence where it is
 
 
 def weights(name: str) -> None:
-    """Write `data/weights/<name>/`, whole or not at all. Raises WeightsRefused."""
+    """Write `data/weights/<name>/`, whole or not at all. Raises WeightsRefused, UnknownName."""
     known = read_params().get("weights", {})
     if name not in known:
-        raise WeightsRefused(f"no weights '{name}' in params.yaml; there are {', '.join(known)}")
+        raise UnknownName(f"no weights '{name}' in params.yaml; there are {', '.join(known)}")
     config = WeightsConfig(**known[name])
-    bring(find(name, config), Path("data/weights") / name, config.sha256, name)
+    bring(find(name, config), WEIGHTS / name, config.sha256, name)
 
 
 def find(name: str, config: WeightsConfig) -> dict[str, Path]:
@@ -41,12 +41,12 @@ def find(name: str, config: WeightsConfig) -> dict[str, Path]:
     else:
         paths = of_hub(config.name)
     found = {path.name: path for path in paths if path.is_file()}
-    lacks = [file for file in (WEIGHTS, "config.json") if file not in found]
+    lacks = [file for file in (MODEL, "config.json") if file not in found]
     if not any(file in found for file in TOKENIZER):
         lacks.append(" or ".join(TOKENIZER))
     if lacks:
         pickled = sorted(path for path in found if path.endswith((".bin", ".pt", ".pth", ".ckpt")))
-        hint = f"; {pickled[0]} is pickled and never read: convert it to {WEIGHTS}" * bool(pickled)
+        hint = f"; {pickled[0]} is pickled and never read: convert it to {MODEL}" * bool(pickled)
         raise WeightsRefused(f"weights.{name} ({config.kind}) has no {', '.join(lacks)}{hint}")
     return {file: found[file] for file in WANTED if file in found}
 
@@ -60,9 +60,9 @@ def of_package(package: str) -> Iterable[Path]:
             f"package '{package}' is not installed; install requirements.lock, or set "
             "weights.<name>.kind to path or hub"
         ) from None
-    models = sorted(str(file.locate()) for file in files if file.name == WEIGHTS)
+    models = sorted(str(file.locate()) for file in files if file.name == MODEL)
     if len(models) > 1:
-        raise WeightsRefused(f"package '{package}' carries several {WEIGHTS}: {models}")
+        raise WeightsRefused(f"package '{package}' carries several {MODEL}: {models}")
     return of_folder(Path(models[0]).parent) if models else []
 
 
@@ -90,10 +90,10 @@ def bring(files: dict[str, Path], folder: Path, sha256: str, name: str) -> None:
     try:
         for file, path in files.items():
             shutil.copyfile(path, scratch / file)
-        found = digest(scratch / WEIGHTS)
+        found = digest(scratch / MODEL)
         if found != sha256:
             raise WeightsRefused(
-                f"weights.{name}: {WEIGHTS} has SHA-256 {found}, params.yaml wants {sha256}; "
+                f"weights.{name}: {MODEL} has SHA-256 {found}, params.yaml wants {sha256}; "
                 "nothing was written"
             )
         shutil.rmtree(folder, ignore_errors=True)

@@ -96,7 +96,7 @@ def word_table(parts: dict[str, Any], position: NDArray[np.int64]) -> pd.DataFra
 
 
 def edge_table(graph: dict[int, list[int]]) -> pd.DataFrame:
-    """Each citation once, source < target: the files repeat some, and some papers cite themselves."""
+    """Each citation once, source < target. The files repeat some, or a paper cites itself."""
     pairs = {(min(a, b), max(a, b)) for a, cited in graph.items() for b in cited if a != b}
     source, target = np.array(sorted(pairs), dtype=np.int64).T
     return pd.DataFrame({"source": source, "target": target, "distance": 1.0})

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hour9.task import Source
+from hour9.engine.settings import Source
 
 TEXT_NAMES = ("text", "sentence", "review", "content", "comment", "phrase", "tweet")
 LABEL_NAMES = ("label", "labels", "sentiment", "target", "polarity", "class")
@@ -37,6 +37,7 @@ SPLIT_WORDS = {
     "test": "test",
 }
 FILE = re.compile(r"\.(tsv|csv)(\.gz)?$", re.IGNORECASE)
+READ = ".tsv, .csv, .tsv.gz or .csv.gz file"
 CARVED = 0.1  # share of train that becomes validation where there is none
 SHOWN = 5  # broken lines that a message lists
 
@@ -96,6 +97,8 @@ def split_of(name: str) -> str:
 def of_path(root: Path) -> list[Part]:
     """The parts of a file, of a folder of files, or of a folder of `pos` and `neg` folders."""
     if root.is_file():
+        if not FILE.search(root.name):
+            raise TextRefused(f"{root} is no {READ}; convert it, one text and one label a line")
         return [read_file(root, split="")]
     if not root.is_dir():
         raise TextRefused(f"'{root}' does not exist; set source.root to a file or a folder")
@@ -105,7 +108,7 @@ def of_path(root: Path) -> list[Part]:
     if not paths:
         folders = ", ".join(sorted(path.name for path in root.iterdir() if path.is_dir()))
         raise TextRefused(
-            f"'{root}' holds no .tsv, .csv, .tsv.gz or .csv.gz file and no folders pos and neg; "
+            f"'{root}' holds no {READ} and no folders pos and neg; "
             f"set source.root to a folder that does (folders here: {folders or 'none'})"
         )
     names = {path: split_of(path.name) for path in paths}

@@ -82,7 +82,7 @@ def fine_tune(run: Run, labels: Sequence[str]) -> None:
         )
         return [collate([tokens[i] for i in train[b]], targets[train[b]]) for b in chosen]
 
-    def validate(model: nn.Module) -> float:
+    def validate(_: nn.Module) -> float:
         found = predict(model, [tokens[i] for i in held]).argmax(axis=1)
         return float((found == targets[held]).mean())
 
@@ -110,12 +110,12 @@ def cross_entropy(model: nn.Module, batch: Batch) -> Tensor:
 
 
 @torch.inference_mode()
-def predict(model: nn.Module, tokens: Sequence[Sequence[int]]) -> np.ndarray:  # -> (N, K)
+def predict(model: BertClassifier, tokens: Sequence[Sequence[int]]) -> np.ndarray:  # -> (N, K)
     """Class probabilities of each text, computed in batches of similar length."""
     model.eval()
     device = next(model.parameters()).device
     order = np.argsort([len(ids) for ids in tokens], kind="stable")
-    rows: list[np.ndarray] = []
+    rows = [np.zeros((0, model.head.out_features), dtype=np.float32)]
     for start in range(0, len(order), SCORING_BATCH):
         batch = collate([tokens[i] for i in order[start : start + SCORING_BATCH]])
         logits = model(batch["tokens"].to(device), batch["mask"].to(device))  # (B, K)

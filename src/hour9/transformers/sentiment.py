@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from hour9.engine.settings import Source
 from hour9.sources.text import labelled_texts
-from hour9.task import Source, Tables, Task
+from hour9.task import Tables, Task
 from hour9.transformers.reviews import LABELS, write_reviews
 
 if TYPE_CHECKING:

@@ -1,0 +1,68 @@
+"""Real projects to test on: a copy of this one, cut down, in a folder of its own."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from hour9.stage import ENVIRONMENT, LOGS, WARM
+from hour9.warm import WarmProcess
+
+ROOT = Path(__file__).parent.parent
+TREE = ("src", "flows", ".dvc/config", ".dvcignore", "dvc.yaml", "params.yaml", "requirements.lock")
+
+# The tests compute what the stages compute, so they stand on the same ground.
+os.environ.update({k: v for k, v in ENVIRONMENT.items() if k != "PYTHONHASHSEED"})
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[str]:
+    """The address of a warm process for all tests."""
+    with WarmProcess() as process:
+        yield str(process.socket)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the tree without git, and the working directory in it."""
+    folder = tmp_path / "project"
+    for name in TREE:
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / name, target)
+    (folder / ".venv/bin").mkdir(parents=True)
+    (folder / ".venv/bin/python").symlink_to(sys.executable)
+    monkeypatch.chdir(folder)
+    for name in (WARM, LOGS, "MLFLOW_TRACKING_URI", "PREFECT_API_URL"):
+        monkeypatch.delenv(name, raising=False)
+    return folder
+
+
+StageRunner = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def stage(project: Path, warm: str) -> StageRunner:
+    """Run stages of the project as DVC would: stage("train", "nodes-gcn")."""
+
+    def run(
+        kind: str, name: str, check: bool = True, **env: str
+    ) -> "subprocess.CompletedProcess[str]":
+        done = subprocess.run(
+            [sys.executable, "-m", "hour9.stage", kind, name],
+            cwd=project,
+            env={**os.environ, WARM: warm, **env},
+            capture_output=True,
+            text=True,
+        )
+        assert not check or done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    return run

@@ -1,0 +1,73 @@
+import random
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hour9.engine.checkpoint import Checkpoint, join, separate
+from hour9.engine.randomness import random_state, seed_all, set_random_state
+
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+TREES = st.recursive(
+    LEAVES, lambda child: st.lists(child) | st.dictionaries(st.text(), child), max_leaves=20
+)
+
+
+@given(TREES)
+@settings(max_examples=50)
+def test_what_is_saved_is_what_is_loaded(tree):
+    tensors = {}
+    assert join(separate(tree, tensors), tensors) == tree
+
+
+def test_tensors_and_arrays_keep_kind_type_and_values(tmp_path):
+    checkpoint = Checkpoint(tmp_path / "c")
+    checkpoint.save({"t": torch.arange(6).view(2, 3), "a": [np.array([1.5, 2.5])], "n": 3})
+    state = checkpoint.load()
+    assert torch.equal(state["t"], torch.arange(6).view(2, 3))
+    assert state["a"][0].dtype == np.float64
+    assert state["a"][0].tolist() == [1.5, 2.5]
+    assert state["n"] == 3
+
+
+def test_nothing_saved_is_nothing_loaded(tmp_path):
+    assert Checkpoint(tmp_path / "c").load() is None
+
+
+def test_only_the_newest_state_is_kept(tmp_path):
+    checkpoint = Checkpoint(tmp_path / "c")
+    for number in range(3):
+        checkpoint.save({"number": number})
+    assert checkpoint.load() == {"number": 2}
+    assert len(list((tmp_path / "c").glob("state-*"))) == 1
+
+
+def test_a_crash_while_saving_leaves_the_old_state(tmp_path, monkeypatch):
+    checkpoint = Checkpoint(tmp_path / "c")
+    checkpoint.save({"number": 1})
+
+    def crash(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hour9.engine.checkpoint.os.replace", crash)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint.save({"number": 2})
+    assert Checkpoint(tmp_path / "c").load() == {"number": 1}
+
+
+def test_a_key_that_is_no_text_is_refused(tmp_path):
+    with pytest.raises(TypeError, match="keys must be text"):
+        Checkpoint(tmp_path / "c").save({1: 2})
+
+
+def test_every_generator_goes_on_from_its_saved_state():
+    def draw():
+        return random.random(), np.random.rand(), torch.rand(1).item()
+
+    seed_all(3)
+    state = random_state()
+    first = draw()
+    set_random_state(state)
+    assert draw() == first

@@ -1,0 +1,124 @@
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hour9.engine.checkpoint import Checkpoint
+from hour9.engine.fit import Diverged, fit, rate
+from hour9.engine.randomness import seed_all
+from hour9.engine.run import Run
+from hour9.engine.settings import Supervised
+
+X = torch.randn(60, 3, generator=torch.Generator().manual_seed(0))
+Y = X @ torch.tensor([[1.0], [-2.0], [0.5]])
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing of ours may catch it."""
+
+
+class Mortal(Checkpoint):
+    """Saves at every chance, and dies right after so many."""
+
+    def __init__(self, folder, lives):
+        super().__init__(folder, seconds=0)
+        self.lives = lives
+
+    def save(self, state):
+        super().save(state)
+        self.lives -= 1
+        if self.lives == 0:
+            raise Killed
+
+
+def make_run(tmp_path, checkpoint, **settings) -> Run:
+    known = {"task": "toy", "topic": "graphs", "parent": "x", "architecture": "toy", "epochs": 6}
+    return Run(
+        settings=Supervised(**{**known, "learning_rate": 0.05, "warmup": 0.2, **settings}),
+        tables={},
+        parent=tmp_path,
+        folder=tmp_path,
+        checkpoint=checkpoint,
+    )
+
+
+def train(run: Run) -> list[Tensor]:
+    """Six epochs of four batches, shuffled by seed and epoch, with dropout: much to forget."""
+    seed_all(0)
+    model = nn.Sequential(nn.Linear(3, 8), nn.Dropout(0.3), nn.ReLU(), nn.Linear(8, 1))
+
+    def batches(epoch: int) -> list[dict[str, Tensor]]:
+        order = torch.randperm(60, generator=torch.Generator().manual_seed(epoch))
+        return [{"x": X[rows], "y": Y[rows]} for rows in order.split(15)]
+
+    fit(
+        run,
+        model,
+        batches,
+        loss=lambda net, batch: nn.functional.mse_loss(net(batch["x"]), batch["y"]),
+        validate=lambda net: -nn.functional.mse_loss(net(X), Y).item(),
+    )
+    return [p.detach().clone() for p in model.parameters()]
+
+
+@pytest.mark.parametrize("lives", [1, 3, 5, 14, 29])
+def test_a_killed_training_ends_where_an_unharmed_one_ends(tmp_path, lives):
+    unharmed = make_run(tmp_path, Checkpoint(tmp_path / "a"))
+    expected = train(unharmed)
+    with pytest.raises(Killed):
+        train(make_run(tmp_path, Mortal(tmp_path / "b", lives)))
+    resumed = make_run(tmp_path, Checkpoint(tmp_path / "b"))
+    for ours, theirs in zip(train(resumed), expected, strict=True):
+        assert torch.equal(ours, theirs)
+    assert resumed.curve == unharmed.curve
+
+
+def test_training_lowers_the_loss(tmp_path):
+    run = make_run(tmp_path, Checkpoint(tmp_path / "a"), epochs=30)
+    train(run)
+    assert run.curve[-1]["loss"] < run.curve[0]["loss"] / 3
+
+
+def test_the_weights_of_the_best_epoch_are_kept(tmp_path):
+    seed_all(0)
+    model = nn.Linear(1, 1, bias=False)
+    scores = iter([1.0, 3.0, 2.0, 2.5])
+    kept = []
+
+    def validate(net: nn.Module) -> float:
+        kept.append(model.weight.detach().clone())
+        return next(scores)
+
+    run = make_run(tmp_path, Checkpoint(tmp_path / "a"), epochs=4)
+    batch = {"x": torch.ones(1, 1)}
+    fit(run, model, lambda epoch: [batch], lambda net, b: net(b["x"]).sum(), validate)
+    assert torch.equal(model.weight, kept[1])
+
+
+def test_training_stops_when_patience_is_over(tmp_path):
+    run = make_run(tmp_path, Checkpoint(tmp_path / "a"), epochs=50, patience=3)
+    batch = {"x": torch.ones(1, 1)}
+    fit(
+        run,
+        nn.Linear(1, 1),
+        lambda epoch: [batch],
+        lambda net, b: net(b["x"]).sum(),
+        lambda net: 0.0,
+    )
+    assert len(run.curve) == 4  # the first is the best, three more do not better it
+
+
+def test_a_loss_that_is_no_number_is_an_error_with_a_cure(tmp_path):
+    run = make_run(tmp_path, Checkpoint(tmp_path / "a"))
+    batch = {"x": torch.full((1, 1), float("nan"))}
+    with pytest.raises(Diverged, match="lower learning_rate"):
+        fit(
+            run, nn.Linear(1, 1), lambda e: [batch], lambda net, b: net(b["x"]).sum(), lambda n: 0.0
+        )
+
+
+def test_the_step_size_rises_to_its_peak_and_falls_to_zero(tmp_path):
+    settings = make_run(tmp_path, Checkpoint(tmp_path)).settings  # warm-up of 0.2
+    shares = [rate(update, 100, settings) for update in range(101)]
+    assert shares.index(max(shares)) == 20
+    assert max(shares) == 1.0
+    assert shares[100] == 0.0

@@ -1,0 +1,163 @@
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from hour9.engine.checkpoint import Checkpoint
+from hour9.engine.run import Run
+from hour9.graphs.nodes import TASK
+from hour9.graphs.representations import UnknownNode
+from hour9.graphs.settings import Gcn
+from hour9.task import Source, Tables, UnknownName, without_test
+from hour9.validate import DataRejected, check
+
+SOURCE = Source(root="src/hour9/graphs/digits.py", size=500)
+SETTINGS = Gcn(
+    task="nodes",
+    topic="graphs",
+    parent="data/nodes",
+    architecture="gcn",
+    device="cpu",
+    precision="fp32",
+    epochs=60,
+    patience=60,
+    learning_rate=0.05,
+    decay=False,
+)
+
+
+@pytest.fixture(scope="module")
+def tables() -> Tables:
+    return TASK.ingest(SOURCE)
+
+
+@pytest.fixture(scope="module")
+def model(tables: Tables, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(tables, tmp_path_factory.mktemp("nodes"))
+
+
+def train(tables: Tables, folder: Path, **more) -> Path:
+    seconds = more.pop("seconds", 1e9)
+    checkpoint = Checkpoint(folder / "checkpoint", seconds)
+    TASK.train(Run(SETTINGS, without_test(tables), folder, folder / "model", checkpoint, **more))
+    return folder / "model"
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_source_that_it_cannot_read_is_refused_with_those_it_can():
+    with pytest.raises(UnknownName, match="no source 'path'; it reads embedded, planetoid, hub"):
+        TASK.ingest(SOURCE.model_copy(update={"kind": "path"}))
+
+
+def test_degrees_count_both_ends_of_an_edge(tables):
+    edges = tables["edges"]
+    node, degree = tables["nodes"].loc[7, ["node", "degree"]]
+    assert degree == (edges["source"] == node).sum() + (edges["target"] == node).sum()
+
+
+def test_slices_follow_the_degree(tables):
+    cases = tables["cases"].merge(tables["nodes"], on="node")
+    ranges = cases.groupby("group.degree")["degree"].agg(["min", "max"])
+    assert ranges.loc["low", "max"] < ranges.loc["middle", "min"]
+    assert ranges.loc["middle", "max"] < ranges.loc["high", "min"]
+
+
+def test_the_graph_keeps_its_contract(tables):
+    check(TASK, tables)
+
+
+def dirty(tables: Tables, name: str, column: str, value: object) -> Tables:
+    """The tables with one cell of the fifth row overwritten."""
+    table = tables[name].copy()
+    table[column] = table[column].astype(object)
+    table.loc[4, column] = value
+    return {**tables, name: table.infer_objects()}
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "value"),
+    [
+        ("edges", "target", 10**6),  # a node that is not there
+        ("edges", "source", 10**6),
+        ("edges", "target", -1),
+        ("edges", "distance", float("nan")),
+        ("edges", "distance", -0.5),
+        ("features", "node", 10**6),
+        ("features", "value", float("nan")),
+        ("features", "value", float("inf")),
+        ("features", "value", 0.0),  # a zero stands for itself by its absence
+        ("features", "feature", -1),
+        ("cases", "node", 10**6),
+        ("cases", "target", 10),
+        ("cases", "target", None),
+        ("cases", "group.degree", "many"),
+    ],
+)
+def test_a_wrong_cell_breaks_the_contract(tables, name, column, value):
+    with pytest.raises(DataRejected, match=rf"{name}\.(\w+\.)*{column}"):
+        check(TASK, dirty(tables, name, column, value))
+
+
+def test_an_edge_that_stands_twice_or_backwards_or_on_itself_breaks_the_contract(tables):
+    edges = tables["edges"]
+    last = edges.iloc[[-1]]
+    for wrong in (
+        last,
+        last.rename(columns={"source": "target", "target": "source"}),
+        last.assign(target=last["source"]),
+    ):
+        again = pd.concat([edges, wrong], ignore_index=True)
+        with pytest.raises(DataRejected, match="edges"):
+            check(TASK, {**tables, "edges": again})
+
+
+def test_the_edges_are_worth_something(tables, model):
+    """A logistic regression on the same features, blind to edges, finds fewer test nodes."""
+    test = tables["cases"]["split"] == "test"
+    ours, blind = TASK.score(model, tables)["score"], TASK.baseline(tables)["score"]
+    assert ours[test].mean() > blind[test].mean()
+
+
+def test_the_same_training_gives_the_same_bytes(tables, model, tmp_path):
+    assert content(train(tables, tmp_path)) == content(model)
+
+
+def test_a_killed_training_goes_on_to_the_same_bytes(tables, model, tmp_path):
+    class Killed(Exception):  # noqa: N818
+        pass
+
+    def publish(points):
+        if len(points) == 30:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(tables, tmp_path, seconds=0, publish=publish)
+    assert not (tmp_path / "model").exists()
+    assert content(train(tables, tmp_path)) == content(model)
+
+
+def test_the_labels_of_test_nodes_change_nothing(tables, model, tmp_path):
+    cases = tables["cases"].copy()
+    cases.loc[cases["split"] == "test", "target"] = 0
+    assert content(train({**tables, "cases": cases}, tmp_path)) == content(model)
+
+
+def test_a_case_scores_one_where_the_answer_is_its_label(tables, model):
+    cases, scores = tables["cases"], TASK.score(model, tables)
+    answers = TASK.answer(model)(cases[["node"]])
+    assert scores["case"].tolist() == cases["case"].tolist()
+    assert ((answers["label"] == cases["target"]) == (scores["score"] == 1)).all()
+    assert (scores["confidence"] == answers["confidence"]).all()
+    assert scores["confidence"].between(0.1, 1).all()  # the likeliest of ten
+
+
+def test_an_unknown_node_is_refused(model):
+    with pytest.raises(UnknownNode, match="1 unknown nodes, e.g. \\[5000\\]"):
+        TASK.answer(model)(pd.DataFrame({"node": [5000]}))
+
+
+def test_the_example_can_be_answered(tables, model):
+    assert list(TASK.answer(model)(TASK.example(tables)).columns) == ["label", "confidence"]

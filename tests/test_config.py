@@ -1,0 +1,59 @@
+from pathlib import Path
+
+import pytest
+
+from hour9.config import BadSetting, check_file, check_params, set_params
+from hour9.params import read_params
+
+
+def test_the_file_as_committed_is_accepted(project):
+    check_file()
+
+
+def test_a_change_keeps_comments_and_order_and_says_the_way_back(project):
+    before = Path("params.yaml").read_text()
+    (line,) = set_params(["candidates.nodes-gcn.seed=7"])
+    assert line == "candidates.nodes-gcn.seed: 0 → 7 (back: --set candidates.nodes-gcn.seed=0)"
+    assert read_params()["candidates"]["nodes-gcn"]["seed"] == 7
+    set_params(["candidates.nodes-gcn.seed=0"])
+    assert Path("params.yaml").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("candidates.nodes-gcn.sede=1", "nearest is 'candidates.nodes-gcn.seed'"),
+        ("candidates.nodes-gcn.seed=many", "valid integer"),
+        ("candidates.nodes-gcn.learning_rate=2", "less than 1"),
+        ("tasks.nodes.source.kind=planetoids", "did you mean 'planetoid'"),
+        ("tasks.nodes.source.root=/data/planetoid", "absolute path"),
+        ("candidates.nodes-gcn.seed", "is not key=value"),
+        ("candidates.nodes-gcn.seed=[", "is no YAML value"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_a_cure_and_nothing_is_written(
+    project, assignment, message
+):
+    before = Path("params.yaml").read_bytes()
+    with pytest.raises(BadSetting, match=message):
+        set_params(["candidates.nodes-gcn.seed=5", assignment])
+    assert Path("params.yaml").read_bytes() == before
+
+
+def test_every_mistake_is_named_at_once(project):
+    with pytest.raises(BadSetting) as caught:
+        set_params(["tasks.nodes.sourec.kind=path", "candidates.taxi-qlearning.sead=1"])
+    assert "sourec" in str(caught.value)
+    assert "sead" in str(caught.value)
+
+
+def test_a_missing_knob_is_named(project):
+    params = read_params()
+    del params["candidates"]["nodes-gcn"]["seed"]
+    with pytest.raises(BadSetting, match=r"candidates.nodes-gcn: lacks seed"):
+        check_params(params)
+
+
+def test_a_name_that_looks_like_a_number_stays_a_name(project):
+    set_params(["tasks.nodes.source.name=2024"])
+    assert read_params()["tasks"]["nodes"]["source"]["name"] == "2024"

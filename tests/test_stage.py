@@ -1,0 +1,148 @@
+import fcntl
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from hour9.registry.lineage import dvc_md5
+from hour9.stage import WARM, AlreadyRunning, only_one
+from hour9.warm import WarmProcess, key
+
+SECONDS = 60  # patience with a busy machine; nothing sleeps it out
+
+
+def start(project: Path, kind: str, name: str, **env: str) -> "subprocess.Popen[str]":
+    """A stage in the background, as DVC starts it."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "hour9.stage", kind, name],
+        cwd=project,
+        env={**os.environ, **env},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def wait_until_working(process: "subprocess.Popen[str]") -> None:
+    """Return when the training has printed its first progress."""
+    assert process.stdout
+    for line in process.stdout:
+        if "steps" in line:
+            return
+    raise AssertionError("ended before it said anything")
+
+
+def processes_in(folder: Path) -> list[psutil.Process]:
+    """Processes whose working directory is this one."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and Path(process.cwd()) == folder:
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+@pytest.fixture
+def taxi(stage):
+    stage("ingest", "taxi")
+    stage("validate", "taxi")
+    return stage
+
+
+def test_a_stage_alone_gives_the_bytes_of_a_forked_one(taxi, project):
+    taxi("train", "taxi-qlearning")
+    forked = dvc_md5(project / "models/taxi/taxi-qlearning")
+    alone = start(project, "train", "taxi-qlearning")
+    said = alone.communicate()[0]
+    assert alone.returncode == 0, said
+    assert dvc_md5(project / "models/taxi/taxi-qlearning") == forked
+
+
+def test_a_second_copy_of_a_stage_is_refused_with_the_number_of_the_first(project):
+    with only_one("train@x"):
+        with (project / ".hour9/locks/train@x.lock").open() as file, pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with pytest.raises(AlreadyRunning, match=str(os.getpid())), only_one("train@x"):
+            pass
+    with only_one("train@x"):
+        pass
+
+
+def test_a_killed_client_takes_the_forked_stage_with_it(taxi, project, warm):
+    client = start(project, "train", "taxi-qlearning", **{WARM: warm})
+    wait_until_working(client)
+    workers = [p for p in processes_in(project) if p.pid != client.pid]
+    assert workers
+    client.kill()
+    client.communicate()
+    assert not psutil.wait_procs(workers, timeout=SECONDS)[1]
+
+
+def test_a_stage_dies_with_the_process_that_started_it(taxi, project):
+    code = (
+        "import subprocess, sys\n"
+        "subprocess.run([sys.executable, '-m', 'hour9.stage', 'train', 'taxi-qlearning'])"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=project, stdout=subprocess.PIPE, text=True
+    )
+    wait_until_working(parent)
+    (child,) = psutil.Process(parent.pid).children()
+    parent.kill()
+    assert not psutil.wait_procs([child], timeout=SECONDS)[1]
+    parent.communicate()
+
+
+def test_a_failing_stage_says_what_was_wrong_and_returns_one(stage):
+    done = stage("train", "nodes-gnc", check=False)
+    assert done.returncode == 1
+    assert "no candidate 'nodes-gnc' in params.yaml; there are sentiment-bert" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_socket_of_a_warm_process_is_the_users_alone(warm):
+    assert stat.S_IMODE(os.stat(warm).st_mode) == 0o600
+    assert stat.S_IMODE(os.stat(Path(warm).parent).st_mode) == 0o700
+
+
+def test_a_warm_process_is_for_one_environment():
+    assert key({"OMP_NUM_THREADS": "1"}) != key({"OMP_NUM_THREADS": "2"})
+
+
+def test_a_warm_process_holds_none_of_our_code_and_answers_nonsense_by_hanging_up(warm):
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(warm)
+        client.sendall(b"nonsense\n")
+        client.settimeout(SECONDS)
+        assert client.recv(1) == b""
+
+
+def test_a_warm_process_dies_with_its_owner():
+    code = (
+        "import os, signal\n"
+        "from hour9.warm import WarmProcess\n"
+        "with WarmProcess() as warm:\n"
+        "    print(warm.process.pid, flush=True)\n"
+        "    signal.pause()\n"
+    )
+    owner = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert owner.stdout
+    process = psutil.Process(int(owner.stdout.readline()))
+    owner.send_signal(signal.SIGKILL)
+    owner.communicate()
+    assert not psutil.wait_procs([process], timeout=SECONDS)[1]
+
+
+def test_a_warm_process_is_gone_after_the_block():
+    with WarmProcess() as warm:
+        folder = warm.folder
+    assert warm.process.poll() is not None
+    assert not folder.exists()
