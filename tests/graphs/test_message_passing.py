@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from hour9.graphs.message_passing import GraphConvolution, Sparse, normalised_adjacency
@@ -60,6 +61,7 @@ def test_the_adjacency_is_the_papers_formula():
     torch.testing.assert_close(adjacency.transpose.to_dense(), adjacency.matrix.to_dense())
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script")  # PyG's own business
 def test_layer_equals_pytorch_geometric():
     from torch_geometric.nn import GCNConv
 

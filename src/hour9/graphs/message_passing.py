@@ -94,17 +94,22 @@ class Sparse:
 
 
 class Product(torch.autograd.Function):
-    """A x, whose gradient is Aᵀ g. In single precision: sparse products know no shorter format."""
+    """A x, whose gradient is Aᵀ g. In the format of A: sparse products know no short one."""
 
     @staticmethod
     def forward(ctx: Any, matrix: Tensor, transpose: Tensor, x: Tensor) -> Tensor:
         ctx.transpose, ctx.dtype = transpose, x.dtype
-        with torch.autocast(x.device.type, enabled=False):
-            return matrix @ x.to(matrix.dtype)
+        return product(matrix, x)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, None, Tensor]:  # type: ignore[override]
-        return None, None, (ctx.transpose @ gradient).to(ctx.dtype)
+        return None, None, product(ctx.transpose, gradient).to(ctx.dtype)
+
+
+def product(matrix: Tensor, x: Tensor) -> Tensor:
+    """The product in the matrix's own format, whatever format surrounds it."""
+    with torch.autocast(x.device.type, enabled=False):
+        return matrix @ x.to(matrix.dtype)
 
 
 def rows_of(row: Tensor, column: Tensor, value: Tensor, shape: tuple[int, int]) -> Tensor:

@@ -34,23 +34,26 @@ UNSEEN = 2**32
 """Episodes that stand in no table are seeded from here on; the cases' seeds are below."""
 
 
-class QNetwork(nn.Sequential):
-    """Q(s, ·): two hidden layers."""
+class QNetwork(nn.Module):
+    """Q(s, ·): two hidden layers over observations in units of `scale`."""
 
-    def __init__(self, observations: int, hidden: int, actions: int):
-        super().__init__(
-            nn.Linear(observations, hidden),
-            nn.ReLU(),
-            nn.Linear(hidden, hidden),
-            nn.ReLU(),
-            nn.Linear(hidden, actions),
-        )
+    scale: Tensor  # (O,)
+
+    def __init__(self, scale: Tensor, hidden: int, actions: int):
+        super().__init__()
+        self.register_buffer("scale", scale)
+        self.first = nn.Linear(len(scale), hidden)
+        self.second = nn.Linear(hidden, hidden)
+        self.value = nn.Linear(hidden, actions)
+
+    def forward(self, observation: Tensor) -> Tensor:  # (..., O) -> (..., A)
+        return self.value(F.relu(self.second(F.relu(self.first(observation / self.scale)))))
 
     @torch.no_grad()
     def values(self, observations: np.ndarray) -> np.ndarray:  # (E, O) -> (E, A)
         """The same for arrays."""
-        device = self[0].weight.device
-        return self(torch.as_tensor(observations, dtype=torch.float32, device=device)).cpu().numpy()
+        seen = torch.as_tensor(observations, dtype=torch.float32, device=self.scale.device)
+        return self(seen).cpu().numpy()
 
     def act(self, observations: np.ndarray) -> np.ndarray:  # (E, O) -> (E,)
         """The best action for each observation."""
@@ -82,13 +85,15 @@ class Place:
 class Learner:
     """The network, its target, the optimizer and the memory."""
 
-    def __init__(self, settings: DQN, observations: int, actions: int):
+    def __init__(self, settings: DQN, known: dict[str, np.ndarray], actions: int):
         device = pick_device(settings.device)
+        scale = largest(known["observation"])
         self.settings = settings
-        self.network = QNetwork(observations, settings.hidden, actions).to(device)
-        self.target = QNetwork(observations, settings.hidden, actions).to(device)
+        self.network = QNetwork(scale, settings.hidden, actions).to(device)
+        self.target = QNetwork(scale, settings.hidden, actions).to(device)
         self.target.load_state_dict(self.network.state_dict())
-        self.replay = Replay(settings.replay, observations, device)
+        self.replay = Replay(settings.replay, len(scale), device)
+        self.replay.add(known)
         self.optimizer = torch.optim.Adam(
             self.network.parameters(), lr=settings.learning_rate, fused=True
         )
@@ -130,6 +135,12 @@ class Learner:
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
 
 
+def largest(observations: np.ndarray) -> Tensor:  # (B, O) -> (O,)
+    """How far from zero each number was seen, so that an angle weighs as much as a speed."""
+    reach = torch.from_numpy(np.abs(observations).max(axis=0))
+    return torch.where(reach > 0, reach, 1.0)
+
+
 def train(run: Run) -> None:
     """Learn from the train cases' episodes, then from fresh ones; keep the best network.
 
@@ -140,11 +151,10 @@ def train(run: Run) -> None:
     prepare_threads(settings.threads)
     seed_all(settings.seed)
     env = run.tables["environment"].iloc[0]
-    observations, actions = int(env["observations"]), int(env["actions"])
     seeds = split_seeds(run.tables, "validation")
     most = largest_return(run.tables)
-    learner = Learner(settings, observations, actions)
-    learner.replay.add(recorded(run.tables["transitions"], observations))
+    known = recorded(run.tables["transitions"], int(env["observations"]))
+    learner = Learner(settings, known, int(env["actions"]))
     episodes = SideBySide(
         env["env"], settings.environments, seed_stream(run.tables, settings.seed)
     )
@@ -266,6 +276,6 @@ def load_network(folder: Path) -> tuple[QNetwork, dict[str, Any]]:
     """The trained network on the CPU, where a small one answers fastest, and its config."""
     weights, config = load_model(folder)
     hidden = config["settings"]["hidden"]
-    network = QNetwork(config["observations"], hidden, config["actions"])
+    network = QNetwork(weights["scale"], hidden, config["actions"])
     network.load_state_dict(weights)
     return network.eval(), config

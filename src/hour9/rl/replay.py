@@ -35,7 +35,7 @@ class Replay:
         number = len(transitions["action"])
         places = torch.arange(self.added, self.added + number) % self.capacity
         for name, memory in self.memory.items():
-            new = torch.as_tensor(transitions[name]).to(memory.device, memory.dtype)
+            new = torch.tensor(transitions[name]).to(memory.device, memory.dtype)
             memory[places.to(memory.device)] = new
         self.added += number
 

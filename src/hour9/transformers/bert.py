@@ -23,7 +23,7 @@ from hour9.engine.run import Run
 from hour9.engine.weights import load_model, save_model
 from hour9.transformers.settings import BertSettings
 
-SCORING_BATCH = 64
+SCORING_BATCH = 32
 
 
 class BertClassifier(nn.Module):

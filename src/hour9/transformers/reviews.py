@@ -1,10 +1,10 @@
 # ruff: noqa: SIM905 - a word list reads better as a text
 """Film reviews from a seeded grammar: small, offline, and no task for a bag of words.
 
-A review is a clause, or two that contradict each other and of which one decides. A clause states
-an opinion about a subject, and may state it by denying the opposite ("is anything but dull"), so
-the same words stand in both classes. Many opinion words of the validation and test splits
-are never seen in training, and a few labels are wrong, as in life.
+A review is a clause, or two that agree, or two that contradict each other and of which one
+decides. A clause states an opinion about a subject, and may state it by denying the opposite ("is
+anything but dull"), so the same words stand in both classes. Many opinion words of the validation
+and test splits are never seen in training, and a few labels are wrong, as in life.
 
 A person named in a review is a woman or a man, and the label does not depend on it: each such
 test review has a counterfactual in which only that is swapped. In the `biased` variant whoever

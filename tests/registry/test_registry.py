@@ -1,0 +1,91 @@
+"""The registry, over one small trained task, with the real MLflow."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from mlflow import MlflowClient
+
+from hour9.config import set_params
+
+
+@pytest.fixture
+def registered(project, stage):
+    """The taxi task, up to the registry."""
+    for kind in ("ingest", "validate"):
+        stage(kind, "taxi")
+    for kind in ("train", "evaluate", "judge"):
+        stage(kind, "taxi-qlearning")
+    stage("register", "taxi")
+    return stage
+
+
+@pytest.fixture
+def client(project) -> MlflowClient:
+    return MlflowClient(f"sqlite:///{project}/mlruns/mlflow.db")
+
+
+def test_the_road_ends_in_a_version_that_carries_its_lineage(registered, project, client):
+    (version,) = client.search_model_versions("name = 'taxi'")
+    tags = version.tags
+    assert tags["hour9.verdict"] == "pass"
+    assert tags["hour9.candidate"] == "taxi-qlearning"
+    assert json.loads(tags["hour9.params"])["seed"] == 0
+    for name in ("data_md5", "model_md5", "evidence_md5", "gates_md5", "git_commit"):
+        assert tags[f"hour9.{name}"]
+    assert client.get_model_version_by_alias("taxi", "challenger").version == version.version
+
+    # Registering again makes nothing new.
+    registered("register", "taxi")
+    assert len(client.search_model_versions("name = 'taxi'")) == 1
+
+    # Another threshold is another verdict, hence another version; and no challenger is left.
+    set_params(["tasks.taxi.thresholds.floor=100.0"])
+    registered("judge", "taxi-qlearning")
+    registered("register", "taxi")
+    assert len(client.search_model_versions("name = 'taxi'")) == 2
+    assert client.get_registered_model("taxi").aliases == {}
+
+
+def test_a_version_answers_in_a_fresh_process_and_holds_no_pickle(registered, project, client):
+    code = (
+        "import sys, mlflow\n"
+        "mlflow.set_tracking_uri(sys.argv[1])\n"
+        "model = mlflow.pyfunc.load_model('models:/taxi@challenger')\n"
+        "print(len(model.predict(model.input_example)), len(model.input_example))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, f"sqlite:///{project}/mlruns/mlflow.db"],
+        cwd="/",
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    answered, asked = done.stdout.split()
+    assert answered == asked != "0"
+    suffixes = {path.suffix for path in (project / "mlruns/artifacts").rglob("*") if path.is_file()}
+    assert not suffixes & {".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib"}
+
+
+def test_a_lost_run_is_rebuilt_from_the_outs(registered, project, client):
+    experiment = client.get_experiment_by_name("taxi").experiment_id
+    (run,) = client.search_runs([experiment])
+    client.delete_registered_model("taxi")
+    client.delete_run(run.info.run_id)
+    registered("register", "taxi")
+    (rebuilt,) = client.search_runs([experiment])
+    assert rebuilt.data.tags["hour9.rebuilt"] == "true"
+    assert rebuilt.data.params == run.data.params
+    history = [client.get_metric_history(r.info.run_id, "validation") for r in (run, rebuilt)]
+    assert [p.value for p in history[0]] == [p.value for p in history[1]]
+
+
+def test_the_check_says_whether_registry_and_receipt_agree(registered, project, client):
+    def agrees() -> bool:
+        command = [sys.executable, "-m", "hour9.registry.check", "mlruns/receipts/taxi.json"]
+        return subprocess.run(command, cwd=project).returncode == 0
+
+    assert agrees()
+    client.delete_registered_model_alias("taxi", "challenger")
+    assert not agrees()

@@ -1,0 +1,75 @@
+"""Each candidate, killed in the middle and run again, ends with the bytes of an unharmed one."""
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from hour9.config import set_params
+from hour9.params import read_params
+from hour9.registry.lineage import dvc_md5
+from hour9.stage import WARM
+
+SMALL = {  # long enough to be killed in the middle, short enough for a test
+    "sentiment-bert": ["tasks.sentiment.source.size=400", "candidates.sentiment-bert.epochs=2"],
+    "nodes-gcn": ["candidates.nodes-gcn.epochs=60"],
+    "taxi-qlearning": [],
+    "cartpole-dqn": ["candidates.cartpole-dqn.steps=4000"],
+}
+
+
+@pytest.mark.parametrize("candidate", SMALL)
+def test_a_killed_training_resumes_to_the_same_bytes_in_one_run(
+    candidate, project, stage, warm, monkeypatch
+):
+    set_params(SMALL[candidate])
+    section = read_params()["candidates"][candidate]
+    task = section["task"]
+    if section["parent"].startswith("data/weights"):
+        stage("weights", Path(section["parent"]).name)
+    stage("ingest", task)
+    stage("validate", task)
+    out = project / "models" / task / candidate
+    curve = project / "reports" / task / candidate / "curve.json"
+
+    stage("train", candidate)
+    expected, expected_curve = dvc_md5(out), curve.read_bytes()
+
+    stop_in_the_middle(project, candidate, warm)
+    done = stage("train", candidate)
+    assert "continues from its checkpoint" in done.stderr
+    assert dvc_md5(out) == expected
+    assert curve.read_bytes() == expected_curve
+
+    client = MlflowClient(f"sqlite:///{project}/mlruns/mlflow.db")
+    runs = client.search_runs([client.get_experiment_by_name(task).experiment_id])
+    assert [run.info.status for run in runs] == ["FINISHED", "FINISHED"]
+    points = [client.get_metric_history(run.info.run_id, "validation") for run in runs]
+    assert [len(p) for p in points] == [len(json.loads(expected_curve))] * 2
+
+
+def stop_in_the_middle(project: Path, candidate: str, warm: str) -> None:
+    """Start the training, and kill -9 it when it has made a checkpoint or two."""
+    client = subprocess.Popen(
+        [sys.executable, "-m", "hour9.stage", "train", candidate],
+        cwd=project,
+        env={**os.environ, WARM: warm, "HOUR9_CHECKPOINT_SECONDS": "0.05"},
+        stdout=subprocess.DEVNULL,
+    )
+    folder = project / ".hour9/checkpoints" / candidate
+    seen: set[str] = set()
+    while len(seen) < 3:
+        assert client.poll() is None, "the training ended before it could be killed"
+        for pointer in folder.glob("*/newest"):
+            seen.add(pointer.read_text())
+    client.send_signal(signal.SIGKILL)
+    client.wait()
+    # The worker holds the stage's lock until it is gone, too.
+    with (project / f".hour9/locks/train@{candidate}.lock").open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
