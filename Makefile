@@ -34,4 +34,6 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@mkdir -p -m 700 .hour9/dvc
+	@# A copy of the tree without git works too: DVC only has to be told.
+	@test -e .git || $(BIN)/dvc config --local core.no_scm true
 	@touch $@

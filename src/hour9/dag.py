@@ -55,13 +55,7 @@ def open_repo() -> Repo:
     logging.getLogger("dvc").setLevel(logging.ERROR)
     from dvc.repo import Repo
 
-    config = None if inside_git() else {"core": {"no_scm": True}}
-    return Repo(_wait_for_lock=True, config=config)
-
-
-def inside_git() -> bool:
-    """Whether DVC will find a git checkout here; a plain copy of the tree works as well."""
-    return any((folder / ".git").exists() for folder in [Path.cwd(), *Path.cwd().parents])
+    return Repo(_wait_for_lock=True)
 
 
 def stages() -> list[Stage]:

@@ -70,4 +70,4 @@ class Board(logging.Handler):
     def say(self, stage: str, line: str) -> None:
         """Print above what is live."""
         elapsed = time.monotonic() - self.began
-        self.console.print(Text(f"{elapsed:5.0f} s  {stage:<28} {line}"))
+        self.console.print(Text(f"{elapsed:5.0f} s  {stage:<28} {line}"), soft_wrap=True)

@@ -82,6 +82,9 @@ def perform(kind: str, name: str) -> int:
         if not type(error).__module__.startswith("hour9"):
             traceback.print_exc()
         print(f"{kind}@{name}: {error}", file=sys.stderr, flush=True)
+        if "DVC_STAGE" in os.environ and LOGS not in os.environ:  # `hour9 run` does it itself
+            back = f"dvc checkout --force {os.environ['DVC_STAGE']}"
+            print(f"its outs of the last good run come back with: {back}", file=sys.stderr)
         return 1
     finally:
         note_time(kind, name, started)

@@ -82,8 +82,7 @@ def dirty(tables: Tables, name: str, column: str, value: object) -> Tables:
     ("name", "column", "value"),
     [
         ("edges", "target", 10**6),  # a node that is not there
-        ("edges", "source", 10**6),
-        ("edges", "target", -1),
+        ("edges", "source", -1),
         ("edges", "distance", float("nan")),
         ("edges", "distance", -0.5),
         ("features", "node", 10**6),

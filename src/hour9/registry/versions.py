@@ -101,16 +101,21 @@ def ensure_version(
         client.log_metric(run_id, f"{name}_score", metrics[name])
     for name in ("evidence.parquet", "metrics.json", "gates.json", "curve.json"):
         client.log_artifact(run_id, str(report / name), "evidence")
-    uri = log_model(run_id, item, settings["topic"], model, example, answers)
+    model_id = log_model(run_id, item, settings["topic"], model, example, answers)
     tags = {
         **{f"hour9.{name}": str(value) for name, value in asdict(item).items()},
         "hour9.identity": item.identity,
         "hour9.params": json.dumps(settings, sort_keys=True),
         **{f"hour9.{name}": value for name, value in git_state().items()},
     }
-    import mlflow
-
-    made = mlflow.register_model(uri, item.task, await_registration_for=0, tags=tags)
+    made = client.create_model_version(
+        item.task,
+        source=client.get_logged_model(model_id).artifact_location,
+        run_id=run_id,
+        model_id=model_id,
+        tags=tags,
+        await_creation_for=0,
+    )
     return str(made.version)
 
 
@@ -122,7 +127,7 @@ def log_model(
     example: pd.DataFrame,
     answers: pd.DataFrame,
 ) -> str:
-    """Package weights, code and signature under the training's run; the model's URI."""
+    """Package weights, code and signature under the training's run; the model's id."""
     import mlflow
 
     with mlflow.start_run(run_id=run_id), answering_code(topic) as code:
@@ -137,7 +142,7 @@ def log_model(
             # Given, because MLflow would spend twenty seconds guessing them.
             pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in REQUIREMENTS],
         )
-    return logged.model_uri
+    return logged.model_id
 
 
 @contextmanager

@@ -17,8 +17,10 @@ from hour9.rl import dqn
 from hour9.rl.environments import (
     Policy,
     UnsupportedEnvironment,
+    complete,
     continuous_facts,
     embedded,
+    environment_rules,
     make,
     play,
 )
@@ -28,6 +30,12 @@ if TYPE_CHECKING:
     from great_expectations.expectations import Expectation
 
 SHARES = {"train": 0.2, "validation": 0.4, "test": 0.4}
+
+REFLEXES = {  # observation, action where it is below zero, action where it is above
+    "CartPole": (2, 0, 1),  # the pole leans left: push left
+    "Acrobot": (4, 2, 0),  # the upper link swings back: torque with it
+    "MountainCar": (1, 0, 2),  # the car rolls back: push back
+}
 
 SEEDS = 2**31
 """The cases' seeds lie below; training takes its other episodes from far above."""
@@ -82,7 +90,9 @@ def wander(name: str, seeds: list[int], random: np.random.Generator) -> pd.DataF
         while not over:
             action = int(random.integers(actions))
             after, reward, terminated, truncated, _ = env.step(action)
-            rows.append((episode, step, *before, action, float(reward), *after, terminated, truncated))
+            rows.append(
+                (episode, step, *before, action, float(reward), *after, terminated, truncated)
+            )
             before, step, over = after, step + 1, terminated or truncated
     return pd.DataFrame(rows, columns=transition_columns(len(before)))
 
@@ -100,7 +110,32 @@ def transition_columns(observations: int) -> list[str]:
 
 
 def contract() -> dict[str, list[Expectation]]:
-    ...
+    """Whole episodes of numbers, and cases of which no two are the same episode."""
+    from great_expectations import expectations as expect
+
+    def at_least(column: str, low: float, high: float | None = None) -> Expectation:
+        return expect.ExpectColumnValuesToBeBetween(column=column, min_value=low, max_value=high)
+
+    known = ["episode", "step", "observation_0", "action", "reward", "next_observation_0"]
+    known += ["terminated", "truncated"]
+    return {
+        "environment": environment_rules(),
+        "transitions": [
+            expect.ExpectTableRowCountToBeBetween(min_value=1),
+            expect.ExpectTableColumnsToMatchSet(column_set=known, exact_match=False),
+            *(expect.ExpectColumnValuesToNotBeNull(column=column) for column in known),
+            *(at_least(column, 0) for column in ("episode", "step", "action")),
+            expect.ExpectColumnValuesToBeInSet(column="terminated", value_set=[True, False]),
+            expect.ExpectColumnValuesToBeInSet(column="truncated", value_set=[True, False]),
+            expect.ExpectCompoundColumnsToBeUnique(column_list=["episode", "step"]),
+        ],
+        "cases": [
+            *complete(["case", "split", "seed", "target", "group.start"]),
+            at_least("seed", 0, SEEDS - 1),
+            expect.ExpectColumnValuesToBeUnique(column="seed"),
+            expect.ExpectColumnValuesToBeInSet(column="group.start", value_set=["near", "far"]),
+        ],
+    }
 
 
 def score(folder: Path, tables: Tables) -> pd.DataFrame:
@@ -123,10 +158,9 @@ def baseline(tables: Tables) -> pd.DataFrame:
 
 
 def scripted(name: str, actions: int) -> Policy:
-    """Push towards one number's side: a pole where it leans, a link where it already swings."""
-    watched = {"CartPole": 2, "Acrobot": 4, "MountainCar": 1, "LunarLander": 0}
-    number = watched.get(name.split("-")[0], 0)
-    ...
+    """Push towards the side of one number, wherever it stands: no more than a reflex."""
+    watched, below, above = REFLEXES.get(name.split("-")[0], (0, 0, actions - 1))
+    return lambda seen: np.where(seen[:, watched] > 0, above, below)
 
 
 def returns(tables: Tables, policy: Policy) -> pd.DataFrame:
@@ -142,7 +176,9 @@ def answer(folder: Path) -> Callable[[pd.DataFrame], pd.DataFrame]:
     columns = [f"observation_{o}" for o in range(config["observations"])]
 
     def reply(requests: pd.DataFrame) -> pd.DataFrame:
-        values = network.values(requests[columns].to_numpy(np.float32))  # (E, A)
+        if missing := [column for column in columns if column not in requests]:
+            raise ValueError(f"requests lack {missing}; got {list(requests.columns)}")
+        values = network.values(requests[columns].to_numpy(np.float32, copy=True))  # (E, A)
         return pd.DataFrame({"action": values.argmax(axis=1), "value": values.max(axis=1)})
 
     return reply

@@ -155,9 +155,7 @@ def train(run: Run) -> None:
     most = largest_return(run.tables)
     known = recorded(run.tables["transitions"], int(env["observations"]))
     learner = Learner(settings, known, int(env["actions"]))
-    episodes = SideBySide(
-        env["env"], settings.environments, seed_stream(run.tables, settings.seed)
-    )
+    episodes = SideBySide(env["env"], settings.environments, seed_stream(run.tables, settings.seed))
     place, best = Place(), copy(learner.network)
 
     def state() -> State:
@@ -181,9 +179,9 @@ def train(run: Run) -> None:
         place.rounds += 1
         if place.rounds % settings.target_every == 0:
             learner.target.load_state_dict(learner.network.state_dict())
-        if place.step - place.checked >= settings.check_every or place.step >= settings.steps:
-            if check(run, learner, place, seeds, most):
-                best = copy(learner.network)
+        due = place.step - place.checked >= settings.check_every or place.step >= settings.steps
+        if due and check(run, learner, place, seeds, most):
+            best = copy(learner.network)
         run.save_if_due(state)
     config = {"settings": settings.model_dump(), **env.to_dict(), "validation": place.best}
     save_model(run.folder, best, config)

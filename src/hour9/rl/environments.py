@@ -183,7 +183,11 @@ class SideBySide:
 
     def state(self) -> dict[str, Any]:
         """What must be told to environments for them to stand where these stand."""
-        return {"begun": self.begun, "seeds": [*self.seeds], "actions": [[*a] for a in self.actions]}
+        return {
+            "begun": self.begun,
+            "seeds": [*self.seeds],
+            "actions": [[*a] for a in self.actions],
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Play the unfinished episodes again up to where `state` was taken."""

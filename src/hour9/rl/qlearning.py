@@ -87,19 +87,27 @@ class World:
         self.actions = process.reward.shape[1]
         self.starts = starts
         self.limit = limit
-        self.outcomes: list[list[Outcomes]] = [
-            [
-                list(zip(c, n, r, t, strict=True))
-                for c, n, r, t in zip(cumulative, next_state, reward, terminated, strict=True)
-            ]
-            for cumulative, next_state, reward, terminated in zip(
-                process.probability.cumsum(axis=-1).tolist(),
-                process.next_state.tolist(),
-                process.reward.tolist(),
-                process.terminated.tolist(),
-                strict=True,
-            )
-        ]
+        states = range(len(process.reward))
+        self.outcomes = [[possible(process, s, a) for a in range(self.actions)] for s in states]
+
+
+def possible(process: DecisionProcess, state: int, action: int) -> Outcomes:
+    """What may follow the action, without the padding."""
+    real = process.probability[state, action] > 0  # (K,)
+    columns = [process.probability[state, action, real].cumsum()]
+    columns += [
+        column[state, action, real]
+        for column in (process.next_state, process.reward, process.terminated)
+    ]
+    return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
+def happens(outcomes: Outcomes, chance: float) -> tuple[int, float, bool]:
+    """The outcome at `chance`, from 0 to 1, along the line of their probabilities."""
+    for cumulative, following, reward, terminated in outcomes:
+        if chance < cumulative:
+            return following, reward, terminated
+    return outcomes[-1][1:]  # the probabilities sum to a rounding error less than one
 
 
 def learn(
@@ -124,10 +132,7 @@ def learn(
         row = q[state]
         explores = draw() < settings.epsilon(step)
         action = int(draw() * world.actions) if explores else row.index(max(row))
-        chance = draw()
-        for cumulative, following, reward, terminated in world.outcomes[state][action]:
-            if chance < cumulative:
-                break
+        following, reward, terminated = happens(world.outcomes[state][action], draw())
         visits[state][action] += 1
         target = reward if terminated else reward + settings.discount * max(q[following])
         step_size = settings.step_size * visits[state][action] ** -power

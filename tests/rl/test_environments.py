@@ -1,0 +1,62 @@
+"""Which environments are taken, and that episodes are named by seeds and actions alone."""
+
+import numpy as np
+import pytest
+
+from hour9.engine.settings import Source
+from hour9.rl import cartpole, taxi
+from hour9.rl.environments import SideBySide, UnsupportedEnvironment, make, play
+
+
+def source(name: str, size: int = 10) -> Source:
+    return Source(root="src/hour9/rl/environments.py", env=name, size=size)
+
+
+@pytest.mark.parametrize(
+    ("task", "name", "why"),
+    [
+        (cartpole, "Pendulum-v1", "Box.*supported is Discrete.*CartPole-v1"),
+        (cartpole, "Taxi-v4", "not a row of numbers; supported are CartPole-v1"),
+        (taxi, "CartPole-v1", "does not publish its transitions.*Taxi-v4"),
+        (taxi, "Blackjack-v1", "does not publish its transitions.*FrozenLake"),
+        (cartpole, "CartPool-v1", "Supported are"),
+    ],
+)
+def test_an_unsupported_environment_is_refused_with_those_that_are(task, name, why):
+    with pytest.raises(UnsupportedEnvironment, match=why):
+        task.ingest(source(name))
+
+
+def test_episodes_side_by_side_return_what_they_return_alone():
+    def lean(seen: np.ndarray) -> np.ndarray:
+        return (seen[:, 2] > 0).astype(int)
+
+    seeds = [11, 12, 13]
+    together = play("CartPole-v1", lean, seeds)
+    assert together.tolist() == [play("CartPole-v1", lean, [seed])[0] for seed in seeds]
+
+
+def test_restored_environments_go_on_as_if_never_interrupted():
+    first = SideBySide("CartPole-v1", 3, seed_of=lambda n: 100 + n)
+    random = np.random.default_rng(0)
+    for _ in range(70):  # some episodes have ended by then, and all stand in the middle of one
+        first.step(random.integers(2, size=3))
+    second = SideBySide("CartPole-v1", 3, seed_of=lambda n: 100 + n)
+    second.restore(first.state())
+    assert all(first.actions)
+    for actions in random.integers(2, size=(50, 3)):
+        ours, theirs = first.step(actions), second.step(actions)
+        for name in ours:
+            np.testing.assert_array_equal(ours[name], theirs[name])
+
+
+def test_a_time_limit_does_not_terminate():
+    """MountainCar's engine is off: its 200 steps end, the task does not."""
+    one = SideBySide("MountainCar-v0", 1, seed_of=lambda n: n)
+    over = [one.step(np.array([1]))["terminated"][0] for _ in range(200)]
+    assert not any(over)
+    assert one.begun == 2  # a second episode has begun all the same
+
+
+def test_an_environment_without_a_limit_is_given_one():
+    assert make("CliffWalking-v1").spec.max_episode_steps == 1000

@@ -1,0 +1,109 @@
+"""The whole road on the smallest task, with every tool as it is."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from hour9 import dag, run
+from hour9.registry.lineage import dvc_md5
+from hour9.stage import LOGS, WARM
+
+BIN = Path(sys.executable).parent
+
+
+def command(*arguments: str, check: bool = True) -> str:
+    """Run a tool of the environment in the project; what it printed."""
+    done = subprocess.run(
+        [str(BIN / arguments[0]), *arguments[1:]],
+        env={**os.environ, "COLUMNS": "200"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert (done.returncode == 0) == check, done.stdout
+    return done.stdout
+
+
+def test_the_road_from_raw_data_to_the_registry_and_back_to_nothing_to_do(project):
+    said = command("hour9", "run", "--task", "taxi")
+    for stage in ("ingest@taxi", "train@taxi-qlearning", "register@taxi", "report"):
+        assert f"{stage} " in said
+    assert "taxi-qlearning" in said
+    assert "challenger" in said
+    assert "neither training nor evaluation" in said
+    assert "taxi-qlearning" in Path("reports/index.html").read_text()
+    lock = Path("dvc.lock").read_bytes()
+
+    said = command("hour9", "run", "--task", "taxi")
+    assert "Nothing to do" in said
+    assert "Prefect" not in said
+
+    (row,) = [r for r in json.loads(command("hour9", "status", "--json")) if r["task"] == "taxi"]
+    assert row["verdict"] == "pass"
+    assert row["aliases"] == ["challenger"]
+    assert row["model_md5"] in lock.decode()
+    assert not row["stale"]
+    assert [gate["name"] for gate in row["gates"]] == ["floor", "overfitting"]
+
+    assert '"action"' in command("hour9", "predict", "taxi", '{"state": 1}')
+
+    # DVC alone, in an empty project, writes the same lock.
+    for folder in ("data", "models", "reports", "mlruns", ".dvc/cache", ".hour9"):
+        shutil.rmtree(folder)
+    Path("dvc.lock").unlink()
+    command("dvc", "repro", "register@taxi")
+    command("dvc", "repro", "--single-item", "report")
+    assert Path("dvc.lock").read_bytes() == lock
+
+
+def test_bad_data_stops_with_its_rows_and_the_last_good_data_comes_back(project, warm, monkeypatch):
+    monkeypatch.setenv(WARM, warm)
+    monkeypatch.setenv(LOGS, str(dag.LOGS))
+    dag.reproduce("ingest@taxi")
+    dag.reproduce("validate@taxi")
+    good = dvc_md5(Path("data/taxi"))
+    table = pd.read_parquet("data/raw/taxi/transitions.parquet")
+    table.loc[7, "probability"] = 1.5
+    table.to_parquet("data/raw/taxi/transitions.parquet", index=False)
+    said: list[str] = []
+    with pytest.raises(dag.StageFailed) as caught:
+        dag.reproduce("validate@taxi", say=said.append)
+    for words in ("transitions.probability", "expect_column_values_to_be_between", "row 7"):
+        assert words in str(caught.value)
+    assert "Traceback" not in str(caught.value)
+    assert str(caught.value).splitlines()[-1] in said
+    assert dvc_md5(Path("data/taxi")) == good
+
+
+def test_under_plain_dvc_the_message_says_how_the_last_good_data_comes_back(project):
+    Path("data/raw/taxi").mkdir(parents=True)
+    command("dvc", "commit", "--force", "ingest@taxi")
+    said = command("dvc", "repro", "--single-item", "validate@taxi", check=False)
+    assert "dvc checkout --force validate@taxi" in said
+
+
+def test_a_wrong_setting_is_refused_before_anything_starts(project):
+    said = command("hour9", "run", "--set", "candidates.taxi-qlearning.sed=1", check=False)
+    assert (
+        said == "no key 'candidates.taxi-qlearning.sed' in params.yaml; "
+        "the nearest is 'candidates.taxi-qlearning.seed'\n"
+    )
+
+
+def test_a_second_run_waits_and_says_for_whom(project):
+    with run.one_run():
+        code = (
+            "from hour9 import run\n"
+            "def say(line): print(line, flush=True)\n"
+            "with run.one_run(say): print('mine', flush=True)\n"
+        )
+        second = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        assert second.stdout
+        assert f"process {os.getpid()}" in second.stdout.readline()
+    assert second.communicate()[0] == "mine\n"
