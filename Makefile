@@ -1,6 +1,7 @@
 # Needs Python 3.11+ and git. `make run` and `make test` set up all else themselves.
 PYTHON ?= python3
 BIN := .venv/bin
+SHARED ?= ../shared/data
 # Named after this folder: a copy of the tree makes its own environment.
 READY := .venv/ready-$(shell pwd | cksum | cut -d' ' -f1)
 
@@ -19,7 +20,12 @@ lint: $(READY)           ## ruff and mypy
 	@$(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy
 
 quality: $(READY)        ## accuracy and return over several seeds; real sets where they are at hand
-	@$(BIN)/python benchmarks/quality.py
+	@$(BIN)/python benchmarks/nodes_quality.py
+	@$(BIN)/python benchmarks/rl_quality.py --seeds 10
+	@test ! -d $(SHARED)/planetoid || \
+		$(BIN)/python benchmarks/nodes_quality.py --root $(SHARED)/planetoid --name Cora
+	@test ! -d $(SHARED)/sst2 || \
+		$(BIN)/python benchmarks/sentiment_quality.py --root $(SHARED)/sst2 --seeds 3
 
 lock: $(READY)           ## write the versions now installed to requirements.lock
 	@(head -1 requirements.lock; $(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//') > lock.part

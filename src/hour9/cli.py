@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import json
 import os
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hour9.params import PARAMS, STATE
 
-UI_NOTE = STATE / "ui.json"
-PREFECT = {
-    "PREFECT_HOME": str(Path.cwd() / STATE / "prefect"),
-    "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
-    "DO_NOT_TRACK": "true",
-}
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -120,15 +115,23 @@ def run(asked: argparse.Namespace) -> int:
 def run_flow(names: dict[str, str], total: int, force: list[str]) -> None:
     """Run the flow in this process, on a Prefect server of its own or the one that `ui` serves."""
     from hour9 import run as runs
+    from hour9 import servers
     from hour9.progress import Board
 
-    os.environ["HOUR9_FORCE"] = ",".join(force)
-    prefect_environment()
-    with runs.warmed():
-        started = time.time()
+    started = time.time()
+    last_of_all = ExitStack()
+    atexit.register(last_of_all.close)  # before Prefect's own: it still sends its last logs then
+    with runs.warmed():  # the libraries and the server load while we import Prefect
+        api = last_of_all.enter_context(servers.prefect_server())
+        os.environ |= {
+            "HOUR9_FORCE": ",".join(force),
+            "PREFECT_API_URL": api,
+            "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # the board shows the logs
+        }
         sys.path.insert(0, str(Path.cwd()))
         from flows.pipeline import pipeline
 
+        servers.wait_for(f"{api}/health")
         with Board(total, on_first=lambda: runs.note("prefect", started)):
             state = pipeline(**names, return_state=True)
     if not state.is_completed():
@@ -139,29 +142,8 @@ class RunFailed(RuntimeError):  # noqa: N818 - reads as a sentence where it is r
     """The flow ended with an error; the message is what its stages said."""
 
 
-def prefect_environment() -> None:
-    """Prefect's own files stay in the checkout, and its server is the one that runs, if any."""
-    for name, value in PREFECT.items():
-        os.environ.setdefault(name, value)
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    if "PREFECT_API_URL" not in os.environ and UI_NOTE.exists():
-        note = json.loads(UI_NOTE.read_text())
-        if alive(note["pid"]):
-            os.environ["PREFECT_API_URL"] = note["prefect"]
-
-
-def alive(pid: int) -> bool:
-    """Whether a process of this number runs."""
-    try:
-        os.kill(pid, 0)
-    except OSError:
-        return False
-    return True
-
-
 def show_table(tasks: list[str]) -> None:
     """The candidates of these tasks: score with interval, baseline, verdict, version, alias."""
-    import rich
     from rich.table import Table
 
     colours = {"pass": "green", "hold": "yellow", "reject": "red"}
@@ -184,8 +166,17 @@ def show_table(tasks: list[str]) -> None:
             str(row["version"] or "–"),
             ", ".join(row["aliases"]) or "–",
         )
-    rich.print()
-    rich.print(table)
+    show(table)
+
+
+def show(table: Table) -> None:
+    """Print a table, whole even where the output is no terminal and has no width."""
+    from rich.console import Console
+
+    console = Console()
+    wide = Console(width=max(console.width, 100)) if not console.is_terminal else console
+    wide.print()
+    wide.print(table)
 
 
 def read_standing() -> list[dict[str, Any]]:
@@ -197,7 +188,6 @@ def read_standing() -> list[dict[str, Any]]:
 
 def show_times(seconds: dict[str, float], total: float) -> None:
     """Where the wall time went."""
-    import rich
     from rich.table import Table
 
     work = sum(seconds.get(kind, 0.0) for kind in ("training", "evaluation"))
@@ -206,8 +196,7 @@ def show_times(seconds: dict[str, float], total: float) -> None:
         table.add_row(kind, f"{value:7.1f}")
     table.add_row("neither training nor evaluation", f"{total - work:7.1f}")
     table.add_row("all", f"{total:7.1f}")
-    rich.print()
-    rich.print(table)
+    show(table)
 
 
 def status(asked: argparse.Namespace) -> int:
@@ -279,5 +268,4 @@ def ui(asked: argparse.Namespace) -> int:
     """Serve both UIs until stopped."""
     from hour9.ui import serve
 
-    prefect_environment()
     return serve(asked.prefect_port, asked.mlflow_port)

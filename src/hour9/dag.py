@@ -52,9 +52,9 @@ def open_repo() -> Repo:
     SITE_CACHE.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.environ.setdefault("DVC_SITE_CACHE_DIR", str(SITE_CACHE))
     os.environ.setdefault("DVC_NO_ANALYTICS", "1")
-    logging.getLogger("dvc").setLevel(logging.ERROR)
     from dvc.repo import Repo
 
+    logging.getLogger("dvc").setLevel(logging.ERROR)  # the stages speak for themselves
     return Repo(_wait_for_lock=True)
 
 

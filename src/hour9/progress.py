@@ -55,7 +55,10 @@ class Board(logging.Handler):
         if self.on_first:
             self.on_first()
             self.on_first = None
-        if line == "starts":
+        if line.startswith("Task run failed"):
+            self.running.pop(stage, None)
+            self.say(stage, "failed")
+        elif line == "starts":
             self.running[stage] = (time.monotonic(), "")
         elif line == "unchanged" or line.startswith("done in"):
             self.ended += 1

@@ -34,6 +34,7 @@ KINDS = {  # in this order an instant is attributed: what counts most of what ru
     "register": "registry",
     "report": "report",
     "prefect": "start: Prefect server, imports",
+    "imports": "start: Prefect server, imports",
     "status": "start: what is stale (DVC, registry)",
 }
 REST = "DVC and waiting between stages"

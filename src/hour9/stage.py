@@ -53,6 +53,7 @@ def main() -> int:
         print("usage: python -m hour9.stage STAGE NAME", file=sys.stderr)
         return 2
     die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it, without a traceback
     if folder := os.environ.get(LOGS):
         stage = os.environ.get("DVC_STAGE", "@".join(sys.argv[1:]))
         print_to(Path(folder) / f"{stage}.log")

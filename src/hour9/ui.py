@@ -3,27 +3,22 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from hour9.cli import UI_NOTE
 from hour9.registry.tracking import STORE, connect
-from hour9.stage import die_with_parent
+from hour9.servers import (
+    HOST,
+    UI_NOTE,
+    NotServed,
+    check_free,
+    prefect_environment,
+    process,
+    wait_for,
+)
 
-HOST = "127.0.0.1"
-PATIENCE = 180  # seconds until a server must answer
 POOL = "cpu"
-
-
-class NotServed(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised
-    """A server did not come up."""
 
 
 def serve(prefect_port: int, mlflow_port: int) -> int:
@@ -33,15 +28,16 @@ def serve(prefect_port: int, mlflow_port: int) -> int:
         check_free(port, option)
     for stop in (signal.SIGINT, signal.SIGTERM):  # a shell's background job ignores the first
         signal.signal(stop, signal.default_int_handler)
+    prefect_environment()
     os.environ |= {
         "PREFECT_API_URL": f"{prefect}/api",
         "PREFECT_SERVER_UI_API_URL": f"{prefect}/api",
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
-        "HOUR9_ROOT": str(Path.cwd()),
-        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "HOUR9_ROOT": str(Path.cwd()),  # for prefect.yaml
     }
     connect()  # makes the database before the server looks at it
+    print("starting, about half a minute", flush=True)
     with (
         process("prefect", "server", "start", "--host", HOST, "--port", str(prefect_port)),
         process(
@@ -62,47 +58,6 @@ def serve(prefect_port: int, mlflow_port: int) -> int:
             finally:
                 UI_NOTE.unlink(missing_ok=True)
     return 0
-
-
-@contextmanager
-def process(tool: str, *arguments: str) -> Iterator[None]:
-    """A tool of this environment in a process group of its own, ended with the block."""
-    log = Path(".hour9") / f"{tool}-{arguments[0]}.log"
-    with log.open("w") as file:
-        running = subprocess.Popen(
-            [str(Path(sys.executable).with_name(tool)), *arguments],
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            preexec_fn=die_with_parent,
-        )
-    try:
-        yield
-    finally:
-        os.killpg(running.pid, signal.SIGTERM)
-        try:
-            running.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            os.killpg(running.pid, signal.SIGKILL)
-
-
-def check_free(port: int, option: str) -> None:
-    """Refuse a port that somebody else serves: its answers would pass for ours."""
-    with socket.socket() as probe:
-        if probe.connect_ex((HOST, port)) == 0:
-            raise NotServed(f"port {port} is taken; choose another: make ui UI={option}=N")
-
-
-def wait_for(url: str) -> None:
-    """Return when the address answers."""
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.5)
-    raise NotServed(f"{url} did not answer in {PATIENCE} s; see .hour9/*-server.log")
 
 
 def deploy() -> None:

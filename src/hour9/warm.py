@@ -22,7 +22,9 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
+from ctypes import CDLL
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,8 +113,12 @@ def serve(path: Path) -> None:
         listener.bind(str(path))
         os.umask(mask)
         listener.listen(64)  # early clients wait here while we import
+        started = time.time()
         for library in LIBRARIES:
             importlib.import_module(library)
+        with Path(".hour9/timeline.jsonl").open("a") as file:
+            span = {"kind": "imports", "name": "", "start": started, "end": time.time()}
+            file.write(json.dumps(span) + "\n")
         gc.collect()
         gc.freeze()  # children share these pages
         loop(listener)
@@ -179,6 +185,7 @@ def become(
     status = 70
     try:
         os.setpgid(0, 0)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         gc.unfreeze()
         for target, file in enumerate(files):
             os.dup2(file, target)
@@ -197,16 +204,20 @@ def become(
         os._exit(status)
 
 
-def leave_with(owner: int) -> None:
-    """Die with the process that started this one."""
-    from ctypes import CDLL
+def leave_with(owner: int, path: Path) -> None:
+    """End with the process that started this one, and leave no folder behind."""
 
+    def leave(*_: object) -> None:
+        shutil.rmtree(path.parent, ignore_errors=True)
+        os._exit(0)
+
+    signal.signal(signal.SIGTERM, leave)
     if sys.platform == "linux":
-        CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
     if os.getppid() != owner:
-        sys.exit(0)
+        leave()
 
 
 if __name__ == "__main__":
-    leave_with(int(sys.argv[2]))
+    leave_with(int(sys.argv[2]), Path(sys.argv[1]))
     serve(Path(sys.argv[1]))

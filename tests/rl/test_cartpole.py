@@ -55,7 +55,7 @@ def test_answers_are_the_actions_that_score_plays(name, tmp_path):
     save_model(tmp_path, network.state_dict(), config)
     requests = cartpole.example(tables)
     answers = cartpole.answer(tmp_path)(requests)
-    seen = requests.to_numpy(np.float32)
+    seen = requests.to_numpy(np.float32, copy=True)
     assert answers["action"].tolist() == network.act(seen).tolist()
     scores = cartpole.score(tmp_path, tables)
     assert scores["score"].tolist() == cartpole.returns(tables, network.act)["score"].tolist()

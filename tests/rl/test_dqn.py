@@ -39,7 +39,7 @@ def test_training_starts_with_the_train_episodes_and_never_plays_another_cases()
     train = cases.loc[cases["split"] == "train", "seed"].tolist()
     stream = [seed_of(n) for n in range(500)]
     assert stream[: len(train)] == train
-    assert not {*stream[len(train) :]} & {*cases["seed"]}
+    assert min(stream[len(train) :]) > max(cases["seed"].max(), cartpole.SEEDS)
     assert len({*stream}) == len(stream)
 
 
@@ -66,8 +66,10 @@ def test_a_training_that_is_killed_ends_with_the_same_bytes(killed_and_resumed):
 
 
 def test_the_model_kept_is_the_one_that_played_validation_best(run_of):
+    """Checked so often, a learner is hardly ever at its best when it stops."""
     tables = cartpole.ingest(SOURCE)
-    run = run_of(cartpole.TASK, "cartpole-dqn", tables, **SHORT)
+    often = {**SHORT, "steps": 2_500, "check_every": 128, "updates": 32}
+    run = run_of(cartpole.TASK, "cartpole-dqn", tables, **often)
     cartpole.TASK.train(run)
     validation = tables["cases"]["split"] == "validation"
     kept = cartpole.score(run.folder, tables)["score"][validation].mean()

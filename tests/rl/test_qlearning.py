@@ -8,9 +8,9 @@ import pytest
 from hour9.engine.settings import Source
 from hour9.rl import taxi
 from hour9.rl.decision_process import DecisionProcess
+from hour9.rl.environments import make
 from hour9.rl.qlearning import Place, World, happens, learn, possible
 from hour9.rl.settings import QLearning
-from hour9.rl.environments import make
 from hour9.rl.taxi import OUTCOME, published
 
 SOURCE = Source(root="src/hour9/rl/environments.py", env="Taxi-v4")

@@ -1,0 +1,1 @@
+"""Reinforcement learning: decision processes, Q-learning, deep Q-learning; taxi and cartpole."""

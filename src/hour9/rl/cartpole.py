@@ -47,13 +47,12 @@ def ingest(source: Source) -> Tables:
     facts = continuous_facts(name)
     random = np.random.default_rng(source.seed)
     seeds = random.choice(SEEDS, size=source.size, replace=False)
-    names = list(SHARES)
-    bounds = np.cumsum([round(share * source.size) for share in SHARES.values()])
-    splits = [names[min(np.searchsorted(bounds, n, side="right"), 2)] for n in range(source.size)]
+    sizes = [round(share * source.size) for share in SHARES.values()]
+    sizes[-1] = source.size - sum(sizes[:-1])
     cases = pd.DataFrame(
         {
             "case": [f"{name}-{seed}" for seed in seeds],
-            "split": splits,
+            "split": np.repeat(list(SHARES), sizes),
             "seed": seeds,
             "target": threshold(name),
             "group.start": start_groups(name, seeds),

@@ -32,7 +32,7 @@ class DecisionProcess:
         shape = tuple(int(column.max()) + 1 for column in index)  # (S, A, K)
 
         def filled(name: str, dtype: type) -> np.ndarray:
-            values = np.zeros(shape, dtype)
+            values: np.ndarray = np.zeros(shape, dtype)
             values[index] = table[name].to_numpy()
             return values
 

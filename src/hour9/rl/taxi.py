@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -45,7 +45,7 @@ def ingest(source: Source) -> Tables:
     """The environment's own table of transitions, and a case for each state to start from."""
     name = embedded(source)
     facts = tabular_facts(name)
-    env = make(name).unwrapped
+    env: Any = make(name).unwrapped
     table = published(env.P)
     process = DecisionProcess.from_table(table)
     starts = np.flatnonzero(env.initial_state_distrib > 0)

@@ -1,0 +1,121 @@
+"""Starting the tools' servers: on loopback, with their files in the checkout, never left behind."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hour9.params import STATE
+from hour9.stage import die_with_parent
+
+HOST = "127.0.0.1"
+PATIENCE = 180  # seconds until a server must answer
+UI_NOTE = STATE / "ui.json"
+"""Where `hour9 ui` serves Prefect, for a `hour9 run` beside it."""
+
+
+class NotServed(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised
+    """A server did not come up."""
+
+
+def prefect_environment() -> None:
+    """Prefect's own files stay in the checkout, and nothing is sent anywhere."""
+    defaults = {
+        "PREFECT_HOME": str(Path.cwd() / STATE / "prefect"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
+        "DO_NOT_TRACK": "true",
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+
+
+@contextmanager
+def prefect_server() -> Iterator[str]:
+    """The address of Prefect's API: the one that is set, the one that `ui` serves, or a new one.
+
+    Not Prefect's ephemeral server: that one outlives a parent that is killed.
+    """
+    prefect_environment()
+    if "PREFECT_API_URL" in os.environ:
+        yield os.environ["PREFECT_API_URL"]
+    elif served := served_by_ui():
+        yield served
+    else:
+        port = str(free_port())
+        with process("prefect", "server", "start", "--no-services", "--host", HOST, "--port", port):
+            yield f"http://{HOST}:{port}/api"
+
+
+def served_by_ui() -> str | None:
+    """Prefect's address where `hour9 ui` is running."""
+    if not UI_NOTE.exists():
+        return None
+    note = json.loads(UI_NOTE.read_text())
+    try:
+        os.kill(note["pid"], 0)
+    except OSError:
+        return None
+    return note["prefect"]
+
+
+@contextmanager
+def process(tool: str, *arguments: str) -> Iterator[None]:
+    """A tool of this environment in a process group of its own, ended with the block."""
+    log = STATE / f"{tool}-{arguments[0]}.log"
+    log.parent.mkdir(exist_ok=True)
+    with log.open("w") as file:
+        running = subprocess.Popen(
+            [str(Path(sys.executable).with_name(tool)), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=die_with_parent,
+        )
+    try:
+        yield
+    finally:
+        try:
+            os.killpg(running.pid, signal.SIGTERM)
+            running.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            os.killpg(running.pid, signal.SIGKILL)
+            running.wait()
+        except ProcessLookupError:
+            running.wait()
+
+
+def free_port() -> int:
+    """A port that nobody serves now."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return probe.getsockname()[1]
+
+
+def check_free(port: int, option: str) -> None:
+    """Refuse a port that somebody else serves: its answers would pass for ours."""
+    with socket.socket() as probe:
+        if probe.connect_ex((HOST, port)) == 0:
+            raise NotServed(f"port {port} is taken; choose another: make ui UI={option}=N")
+
+
+def wait_for(url: str) -> None:
+    """Return when the address answers."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    raise NotServed(f"{url} did not answer in {PATIENCE} s; see .hour9/*-server.log")
