@@ -19,7 +19,7 @@ def toy_task(*rules, **tables) -> Task:
     return Task(
         name="toy",
         metric="accuracy",
-        contract=lambda: {"cases": [*complete, *rules], **tables},
+        contract=lambda _: {"cases": [*complete, *rules], **tables},
         **unused,
     )
 

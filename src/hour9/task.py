@@ -50,8 +50,8 @@ class Task:
     ingest: Callable[[Source], Tables]
     """Write the tables, `cases` among them, with `split` where the source has a split."""
 
-    contract: Callable[[], dict[str, list[Expectation]]]
-    """What must hold, table by table."""
+    contract: Callable[[Tables], dict[str, list[Expectation]]]
+    """What must hold, table by table; a column's name may follow from another table."""
 
     train: Callable[[Run], None]
     """Train one candidate into `run.folder`. The test cases are not in `run.tables`."""

@@ -85,7 +85,7 @@ def shared_contract(cases: pd.DataFrame) -> list[Expectation]:
 
 def check(task: Task, tables: Tables) -> None:
     """Raise DataRejected, naming every broken expectation of every table."""
-    contract = {name: list(rules) for name, rules in task.contract().items()}
+    contract = {name: list(rules) for name, rules in task.contract(tables).items()}
     if missing := sorted({"cases", *contract} - tables.keys()):
         raise DataRejected(f"task '{task.name}' lacks tables {missing}; got {sorted(tables)}")
     if unchecked := sorted(tables.keys() - contract.keys()):

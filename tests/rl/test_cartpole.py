@@ -9,6 +9,7 @@ from hour9.engine.settings import Source
 from hour9.engine.weights import save_model
 from hour9.rl import cartpole
 from hour9.rl.dqn import QNetwork
+from hour9.validate import DataRejected, check
 
 
 def ingest(name: str = "CartPole-v1", size: int = 20) -> dict[str, pd.DataFrame]:
@@ -59,3 +60,12 @@ def test_answers_are_the_actions_that_score_plays(name, tmp_path):
     assert answers["action"].tolist() == network.act(seen).tolist()
     scores = cartpole.score(tmp_path, tables)
     assert scores["score"].tolist() == cartpole.returns(tables, network.act)["score"].tolist()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_an_observation_that_is_no_number_breaks_the_contract(value):
+    tables = ingest(size=40)
+    check(cartpole.TASK, tables)
+    tables["transitions"].loc[3, "next_observation_3"] = value
+    with pytest.raises(DataRejected, match=r"transitions.next_observation_3.*row 3 "):
+        check(cartpole.TASK, tables)

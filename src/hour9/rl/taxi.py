@@ -88,7 +88,7 @@ def reachable(process: DecisionProcess, starts: np.ndarray) -> np.ndarray:
     return np.flatnonzero(found)
 
 
-def contract() -> dict[str, list[Expectation]]:
+def contract(_: Tables) -> dict[str, list[Expectation]]:
     """Numbers within their ranges, each outcome once."""
     from great_expectations import expectations as expect
 
