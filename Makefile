@@ -37,8 +37,8 @@ $(READY): requirements.lock pyproject.toml
 	@echo "installing into .venv, some minutes the first time"
 	@rm -f .venv/ready-*
 	@$(PYTHON) -m venv --clear .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps -e .
 	@mkdir -p -m 700 .hour9/dvc
 	@# A copy of the tree without git works too: DVC only has to be told.
 	@test -e .git || $(BIN)/dvc config --local core.no_scm true

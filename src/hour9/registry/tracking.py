@@ -33,8 +33,8 @@ def connect() -> MlflowClient:
     import mlflow
 
     mlflow.set_tracking_uri(os.environ.get("MLFLOW_TRACKING_URI", STORE))
-    client = mlflow.MlflowClient()
     with one_at_a_time():
+        client = mlflow.MlflowClient()
         client.search_experiments(max_results=1)
     return client
 

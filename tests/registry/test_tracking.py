@@ -1,0 +1,54 @@
+import subprocess
+import sys
+
+import pytest
+from mlflow import MlflowClient
+
+from hour9.registry.tracking import TrainingRun
+
+SETTINGS = {"task": "toy", "seed": 0}
+
+
+def test_many_first_users_of_a_fresh_store_make_one_database_and_one_experiment(project):
+    code = "from hour9.registry.tracking import experiment; print(experiment('toy'))"
+    users = [
+        subprocess.Popen(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(4)
+    ]
+    answers = [user.communicate() for user in users]
+    assert [user.returncode for user in users] == [0] * 4, answers
+    assert len({said for said, _ in answers}) == 1
+
+
+@pytest.fixture
+def client(project, monkeypatch) -> MlflowClient:
+    """A store of the test's own; `connect` keeps a client for the life of a process."""
+    from hour9.registry import tracking
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project}/toy.db")
+    tracking.connect.cache_clear()
+    yield tracking.connect()
+    tracking.connect.cache_clear()
+
+
+def test_a_training_that_was_killed_goes_on_in_its_run_and_repeats_no_point(client, tmp_path):
+    curve = [{"step": i, "loss": 1.0 / (i + 1)} for i in range(5)]
+    killed = TrainingRun("toy-a", SETTINGS, tmp_path)
+    killed.__enter__()
+    killed.publish(curve[:3])  # and no more is heard of it
+
+    with TrainingRun("toy-a", SETTINGS, tmp_path) as resumed:
+        resumed.publish(curve[:2])  # it resumes from before what was published
+        resumed.finish(curve, tmp_path)
+    assert resumed.run_id == killed.run_id
+    run = client.get_run(resumed.run_id)
+    assert run.info.status == "FINISHED"
+    assert [m.step for m in client.get_metric_history(run.info.run_id, "loss")] == [0, 1, 2, 3, 4]
+
+
+def test_a_training_that_raises_leaves_a_failed_run(client, tmp_path):
+    with pytest.raises(KeyError), TrainingRun("toy-a", SETTINGS, tmp_path) as run:
+        raise KeyError("x")
+    assert client.get_run(run.run_id).info.status == "FAILED"
