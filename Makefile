@@ -5,7 +5,7 @@ SHARED ?= ../shared/data
 # Named after this folder: a copy of the tree makes its own environment.
 READY := .venv/ready-$(shell pwd | cksum | cut -d' ' -f1)
 
-.PHONY: run test ui lint lock bench quality clean
+.PHONY: run test ui lint lock quality install
 
 run: $(READY)            ## the whole pipeline, from raw data to the registry
 	@$(BIN)/hour9 run
@@ -26,6 +26,8 @@ quality: $(READY)        ## accuracy and return over several seeds; real sets wh
 		$(BIN)/python benchmarks/nodes_quality.py --root $(SHARED)/planetoid --name Cora
 	@test ! -d $(SHARED)/sst2 || \
 		$(BIN)/python benchmarks/sentiment_quality.py --root $(SHARED)/sst2 --seeds 3
+
+install: $(READY)        ## only set up .venv
 
 lock: $(READY)           ## write the versions now installed to requirements.lock
 	@(head -1 requirements.lock; $(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//') > lock.part
