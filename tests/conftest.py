@@ -13,7 +13,15 @@ from hour9.stage import ENVIRONMENT, LOGS, WARM
 from hour9.warm import WarmProcess
 
 ROOT = Path(__file__).parent.parent
-TREE = ("src", "flows", ".dvc/config", ".dvcignore", "dvc.yaml", "params.yaml", "requirements.lock")
+FILES = (
+    ".dvc/config",
+    ".dvcignore",
+    "dvc.yaml",
+    "params.yaml",
+    "prefect.yaml",
+    "requirements.lock",
+)
+TREE = ("src", "flows", *FILES)
 
 # The tests compute what the stages compute, so they stand on the same ground.
 os.environ.update({k: v for k, v in ENVIRONMENT.items() if k != "PYTHONHASHSEED"})

@@ -10,6 +10,7 @@ from hour9 import dag
 from hour9.params import UnknownName, read_params
 from hour9.registry.lineage import dvc_md5
 
+ROOT = Path(__file__).parent.parent
 SOURCE = Path(find_spec("hour9").origin).parent  # type: ignore[union-attr, arg-type]
 
 
@@ -174,3 +175,16 @@ def pretend_everything_ran(project: Path) -> None:
                     (path / "table.parquet").write_text(f"{path}\n")
         repo.commit(force=True)
     dag.sort_lock(stage.name for stage in dag.stages())
+
+
+def test_the_committed_lock_is_that_of_the_committed_code(project):
+    """Whoever changes code that a stage runs brings dvc.lock up to date: `make run`."""
+    lock = YAML(typ="safe").load(ROOT / "dvc.lock")
+    outdated = {
+        dep["path"]
+        for stage in lock["stages"].values()
+        for dep in stage["deps"]
+        if (project / dep["path"]).exists() and dvc_md5(project / dep["path"]) != dep["md5"]
+    }
+    assert not outdated, "run `make run` and commit dvc.lock"
+    assert list(lock["stages"]) == [stage.name for stage in dag.stages()]

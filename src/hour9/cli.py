@@ -269,3 +269,7 @@ def ui(asked: argparse.Namespace) -> int:
     from hour9.ui import serve
 
     return serve(asked.prefect_port, asked.mlflow_port)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
