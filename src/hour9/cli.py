@@ -102,7 +102,8 @@ def run(asked: argparse.Namespace) -> int:
         print(f"Nothing to do: {len(chosen)} stages are up to date and the registry agrees.")
         show_table(tasks)
         return 0
-    print(f"{len(todo) or 'no'} of {len(chosen)} stages are stale; starting Prefect")
+    changed = f"changed: {', '.join(todo)}" if todo else "the registry is behind"
+    print(f"{changed}; starting Prefect")
     force = [] if agrees else [f"register@{task}" for task in tasks]
     run_flow({k: v or "all" for k, v in names.items()}, len(chosen), force)
     ended = time.time()

@@ -14,7 +14,7 @@ PAGE = REPORTS / "index.html"
 STANDING = REPORTS / "standing.json"  # the same for programs, and for whoever will not wait
 FILES = ("metrics.json", "gates.json")
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
-COLOURS = {"loss": "#9aa5b1", "validation": "#1f6feb"}
+COLOURS = {"validation": "#1f6feb", "loss": "#9a6700"}
 
 
 def report(name: str = "") -> None:
@@ -74,16 +74,18 @@ def curve_svg(path: Path) -> str:
     from matplotlib.figure import Figure
 
     points = json.loads(path.read_text())
-    figure = Figure(figsize=(4.2, 2.2), layout="constrained")
-    left = figure.subplots()
-    axes = {"validation": left, "loss": left.twinx()}
-    for name, axis in axes.items():
+    figure = Figure(figsize=(5.0, 2.4), layout="constrained")
+    axis = None
+    for name, colour in COLOURS.items():
         known = [(p["step"], p[name]) for p in points if name in p]
-        if known:
-            axis.plot(*zip(*known, strict=True), color=COLOURS[name], linewidth=1.5)
-        axis.set_ylabel(name, color=COLOURS[name])
+        if not known:
+            continue
+        axis = axis.twinx() if axis else figure.subplots()
+        few = "o" if len(known) < 20 else ""
+        axis.plot(*zip(*known, strict=True), few, linestyle="-", color=colour, markersize=3)
+        axis.set_ylabel(name, color=colour)
+        axis.set_xlabel("step: optimizer updates, or steps in the environment")
         axis.spines["top"].set_visible(False)
-    left.set_xlabel("step")
     text = io.StringIO()
     figure.savefig(text, format="svg")
     return text.getvalue()[text.getvalue().index("<svg") :]

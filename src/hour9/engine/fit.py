@@ -5,7 +5,9 @@ same bytes. Three things make that so: an epoch's batches depend on the seed and
 every generator's state is in the checkpoint, and what is saved is what is restored.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -18,6 +20,12 @@ from hour9.engine.run import Run
 from hour9.engine.settings import Supervised
 
 Batch = Mapping[str, Tensor]
+Batches = Callable[[int], Sequence[Batch]]
+Loss = Callable[[nn.Module, Batch], Tensor]
+Validate = Callable[[nn.Module], float]
+
+POINTS_AN_EPOCH = 8
+LONG_EPOCH = 20  # batches; a shorter one needs no point of the curve within it
 
 
 class Diverged(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised
@@ -27,9 +35,9 @@ class Diverged(RuntimeError):  # noqa: N818 - reads as a sentence where it is ra
 def fit(
     run: Run,
     model: nn.Module,
-    batches: Callable[[int], Sequence[Batch]],
-    loss: Callable[[nn.Module, Batch], Tensor],
-    validate: Callable[[nn.Module], float],
+    batches: Batches,
+    loss: Loss,
+    validate: Validate,
     groups: list[dict[str, Any]] | None = None,
 ) -> None:
     """Train `model` and leave in it the weights of the epoch with the best validation score.
@@ -39,93 +47,131 @@ def fit(
     `groups` are the optimizer's parameter groups, all trainable parameters where it is None.
     Seed before you build the model. Raises Diverged where the loss is not finite.
     """
-    settings: Supervised = run.settings
-    engine = accelerator(settings)
-    fused = engine.device.type in ("cpu", "cuda")
-    optimizer = torch.optim.AdamW(
-        groups or [{"params": [p for p in model.parameters() if p.requires_grad]}],
-        lr=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        fused=fused,
-    )
-    model.to(engine.device)
-    wrapped, stepper = engine.prepare(model, optimizer)
-    total = settings.epochs * len(batches(0))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda u: rate(u, total, settings))
-    place = {"epoch": 0, "batch": 0, "stale": 0, "best": float("-inf"), "loss": 0.0}
-    best = trained(model)
+    training = Training(run, model, len(batches(0)), groups)
+    if saved := run.resume():
+        training.restore(saved)
+    place, settings = training.place, run.settings
+    while place.epoch < settings.epochs and place.stale < settings.patience:
+        training.rest_of_epoch(batches(place.epoch), loss)
+        training.end_epoch(validate)
+    put(model, training.best)
+    model.eval()
 
-    def state() -> State:
+
+@dataclass
+class Place:
+    """Where in the training we are."""
+
+    epoch: int = 0
+    batch: int = 0  # batches of this epoch that are done
+    best: float = -math.inf  # validation score
+    stale: int = 0  # epochs since then
+    loss: float = 0.0  # sum over the batches since the last point of the curve
+    seen: int = 0  # how many they are
+
+
+class Training:
+    """A model with its optimizer, its place and its best weights so far."""
+
+    def __init__(
+        self, run: Run, model: nn.Module, length: int, groups: list[dict[str, Any]] | None
+    ):
+        self.run = run
+        self.settings: Supervised = run.settings
+        self.engine = accelerator(self.settings)
+        self.model = model.to(self.engine.device)
+        self.length = length
+        trainable = [p for p in model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(
+            groups or [{"params": trainable}],
+            lr=self.settings.learning_rate,
+            weight_decay=self.settings.weight_decay,
+            fused=True,
+        )
+        self.peaks = [group["lr"] for group in self.optimizer.param_groups]
+        self.wrapped, self.stepper = self.engine.prepare(model, self.optimizer)
+        self.place = Place()
+        self.best = trained(model)
+
+    def rest_of_epoch(self, todo: Sequence[Batch], loss: Loss) -> None:
+        """Train on the batches that this epoch still has."""
+        place = self.place
+        self.wrapped.train()
+        for batch in todo[place.batch :]:
+            self.update(batch, loss)
+            place.batch += 1
+            if self.length >= LONG_EPOCH and place.batch % (self.length // POINTS_AN_EPOCH) == 0:
+                self.add_point()
+            self.run.save_if_due(self.state)
+
+    def update(self, batch: Batch, loss: Loss) -> None:
+        """One step of the optimizer."""
+        step = self.place.epoch * self.length + self.place.batch
+        share = rate(step, self.settings.epochs * self.length, self.settings)
+        for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
+            group["lr"] = peak * share
+        on_device = {name: tensor.to(self.engine.device) for name, tensor in batch.items()}
+        with self.engine.autocast():
+            value = loss(self.wrapped, on_device)
+        self.engine.backward(value)
+        self.engine.clip_grad_norm_(self.model.parameters(), self.settings.clip)
+        self.stepper.step()
+        self.stepper.zero_grad()
+        self.place.loss += value.item()
+        self.place.seen += 1
+
+    def add_point(self, **measured: float) -> None:
+        """A point of the curve: the mean loss since the last one, and what else was measured."""
+        place, settings = self.place, self.settings
+        step = place.epoch * self.length + place.batch
+        if place.batch == self.length and not measured:
+            return  # the end of the epoch has a point of its own
+        mean = place.loss / place.seen
+        if not math.isfinite(mean):
+            raise Diverged(
+                f"the loss is {mean} in epoch {place.epoch}; lower learning_rate "
+                f"({settings.learning_rate}) or clip ({settings.clip})"
+            )
+        place.loss, place.seen = 0.0, 0
+        self.run.log(step, loss=mean, **measured)
+        said = ", ".join(f"{k} {v:.3f}" for k, v in {"loss": mean, **measured}.items())
+        if self.length >= LONG_EPOCH or (place.epoch + 1) % LONG_EPOCH == 0:
+            self.run.progress(step, settings.epochs * self.length, f"updates, {said}")
+
+    def end_epoch(self, validate: Validate) -> None:
+        """Validate, keep the weights if they are the best so far, go on to the next epoch."""
+        place = self.place
+        self.wrapped.eval()
+        score = validate(self.model)
+        self.add_point(validation=score)
+        place.stale += 1
+        if score > place.best:
+            place.best, place.stale, self.best = score, 0, trained(self.model)
+        place.epoch, place.batch = place.epoch + 1, 0
+        self.run.save_if_due(self.state)
+
+    def state(self) -> State:
+        """All that it takes to go on."""
         return {
-            "place": place,
-            "weights": trained(model),
-            "best": best,
-            "optimizer": {str(k): v for k, v in optimizer.state_dict()["state"].items()},
-            "schedule": schedule.last_epoch,
-            "scaler": engine.scaler.state_dict() if engine.scaler else {},
+            "place": asdict(self.place),
+            "weights": trained(self.model),
+            "best": self.best,
+            "optimizer": {str(k): v for k, v in self.optimizer.state_dict()["state"].items()},
+            "scaler": self.engine.scaler.state_dict() if self.engine.scaler else {},
             "random": random_state(),
         }
 
-    if saved := run.resume():
-        place.update(saved["place"])
-        put(model, saved["weights"])
-        best = saved["best"]
-        optimizer.load_state_dict(
-            {
-                "state": {int(k): v for k, v in saved["optimizer"].items()},
-                "param_groups": optimizer.state_dict()["param_groups"],
-            }
-        )
-        schedule.last_epoch = saved["schedule"]
-        for group, peak in zip(optimizer.param_groups, schedule.base_lrs, strict=True):
-            group["lr"] = peak * rate(saved["schedule"], total, settings)
-        if engine.scaler:
-            engine.scaler.load_state_dict(saved["scaler"])
-        set_random_state(saved["random"])
-
-    while place["epoch"] < settings.epochs and place["stale"] < settings.patience:
-        epoch = int(place["epoch"])
-        todo = batches(epoch)
-        wrapped.train()
-        while place["batch"] < len(todo):
-            batch = {k: v.to(engine.device) for k, v in todo[int(place["batch"])].items()}
-            with engine.autocast():
-                value = loss(wrapped, batch)
-            engine.backward(value)
-            engine.clip_grad_norm_(model.parameters(), settings.clip)
-            stepper.step()
-            schedule.step()
-            stepper.zero_grad()
-            place["batch"] += 1
-            place["loss"] += value.item()
-            if place["batch"] % max(1, len(todo) // 4) == 0 and len(todo) >= 20:
-                done = epoch * len(todo) + int(place["batch"])
-                run.progress(done, total, f"batches, loss {place['loss'] / place['batch']:.3f}")
-            run.save_if_due(state)
-        mean_loss = place["loss"] / len(todo)
-        if not mean_loss < float("inf"):
-            raise Diverged(
-                f"the loss is {mean_loss} in epoch {epoch}; lower learning_rate "
-                f"({settings.learning_rate}) or clip ({settings.clip})"
-            )
-        wrapped.eval()
-        score = validate(model)
-        run.log(epoch, loss=mean_loss, validation=score)
-        improved = score > place["best"]
-        if improved:
-            best = trained(model)
-        place.update(
-            epoch=epoch + 1,
-            batch=0,
-            loss=0.0,
-            best=max(score, place["best"]),
-            stale=0 if improved else place["stale"] + 1,
-        )
-        if len(todo) >= 20 or epoch % 20 == 19:
-            run.progress(epoch + 1, settings.epochs, f"epochs, validation {score:.3f}")
-        run.save_if_due(state)
-    put(model, best)
-    model.eval()
+    def restore(self, state: State) -> None:
+        """The inverse of `state`."""
+        vars(self.place).update(state["place"])
+        put(self.model, state["weights"])
+        self.best = state["best"]
+        moments = {int(number): moment for number, moment in state["optimizer"].items()}
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        if self.engine.scaler:
+            self.engine.scaler.load_state_dict(state["scaler"])
+        set_random_state(state["random"])
 
 
 def rate(update: int, total: int, settings: Supervised) -> float:

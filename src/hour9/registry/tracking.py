@@ -67,7 +67,7 @@ class TrainingRun:
         self.candidate = candidate
         self.settings = settings
         self.note = folder / "run.json"
-        self.published = 0
+        self.last_step = -1.0
 
     def __enter__(self) -> TrainingRun:
         from mlflow.exceptions import MlflowException
@@ -77,7 +77,7 @@ class TrainingRun:
             self.run_id = json.loads(self.note.read_text())["run_id"]
             try:
                 self.client.update_run(self.run_id, status="RUNNING")
-                self.published = self.already_published()
+                self.last_step = self.last_published()
                 return self
             except MlflowException:
                 pass  # the store was emptied since: a new run
@@ -90,15 +90,17 @@ class TrainingRun:
         if kind is not None:
             self.client.set_terminated(self.run_id, "FAILED")
 
-    def already_published(self) -> int:
-        """How many points of the curve the run holds: a resumed training repeats some."""
+    def last_published(self) -> float:
+        """The last step that the run holds: a resumed training repeats some points."""
         known = self.client.get_run(self.run_id).data.metrics
-        return max((len(self.client.get_metric_history(self.run_id, k)) for k in known), default=0)
+        histories = [self.client.get_metric_history(self.run_id, name) for name in known]
+        return max((point.step for history in histories for point in history), default=-1.0)
 
     def publish(self, curve: list[dict[str, float]]) -> None:
-        """Show the points of the curve that are new."""
-        log_curve(self.client, self.run_id, curve[self.published :])
-        self.published = max(self.published, len(curve))
+        """Show the points of the curve that are new; steps only grow."""
+        new = [point for point in curve if point["step"] > self.last_step]
+        log_curve(self.client, self.run_id, new)
+        self.last_step = max([self.last_step, *(point["step"] for point in new)])
 
     def finish(self, curve: list[dict[str, float]], model: Path) -> None:
         """Close the run, naming the model that came out of it."""
