@@ -255,14 +255,21 @@ def predict(asked: argparse.Namespace) -> int:
     from hour9.registry.tracking import connect
 
     connect()
-    model = mlflow.pyfunc.load_model(f"models:/{asked.task}@{asked.alias}")
     try:
         rows = json.loads(asked.request)
     except ValueError:
         rows = {"text": asked.request}
-    answers = model.predict(pd.DataFrame(rows if isinstance(rows, list) else [rows]))
+    try:
+        model = mlflow.pyfunc.load_model(f"models:/{asked.task}@{asked.alias}")
+        answers = model.predict(pd.DataFrame(rows if isinstance(rows, list) else [rows]))
+    except mlflow.MlflowException as error:
+        raise NoAnswer(f"{asked.task}@{asked.alias}: {error.message.strip()}") from None
     print(answers.to_json(orient="records", lines=True), end="")
     return 0
+
+
+class NoAnswer(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised
+    """No such version, or a request that its signature does not take."""
 
 
 def ui(asked: argparse.Namespace) -> int:

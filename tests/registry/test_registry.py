@@ -51,6 +51,7 @@ def test_the_road_ends_in_a_version_that_carries_its_lineage(registered, project
 def test_a_version_answers_in_a_fresh_process_and_holds_no_pickle(registered, project, client):
     code = (
         "import sys, mlflow\n"
+        "sys.modules['hour9'] = None  # it has to come along with the version\n"
         "mlflow.set_tracking_uri(sys.argv[1])\n"
         "model = mlflow.pyfunc.load_model('models:/taxi@challenger')\n"
         "print(len(model.predict(model.input_example)), len(model.input_example))\n"

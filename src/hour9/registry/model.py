@@ -1,6 +1,13 @@
-"""What MLflow runs when it loads a version: this file, over safetensors. It holds no weights."""
+"""What MLflow runs when it loads a version: this file, over safetensors. It holds no weights.
+
+A version answers with the code it was made with, also where the process holds another version or
+a newer hour9: the code travels as an artifact and is imported aside.
+"""
 
 import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -14,12 +21,34 @@ class Candidate(PythonModel):
     def load_context(self, context) -> None:
         """Let the task build its answering function from the model folder."""
         config = context.model_config
-        module = importlib.import_module(f"hour9.{config['topic']}.{config['task']}")
-        self.answer = module.TASK.answer(Path(context.artifacts["model"]))
+        with code_of(Path(context.artifacts["code"])):
+            module = importlib.import_module(f"hour9.{config['topic']}.{config['task']}")
+            self.answer = module.TASK.answer(Path(context.artifacts["model"]))
 
     def predict(self, context, model_input: pd.DataFrame, params=None) -> pd.DataFrame:
         """Requests to answers."""
         return self.answer(model_input)
+
+
+@contextmanager
+def code_of(folder: Path) -> Iterator[None]:
+    """Inside the block `import hour9` means the package in this folder; after it, what it was."""
+    others = {name: module for name, module in sys.modules.items() if is_ours(name)}
+    for name in others:
+        del sys.modules[name]
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        for name in [name for name in sys.modules if is_ours(name)]:
+            del sys.modules[name]
+        sys.modules.update(others)
+
+
+def is_ours(name: str) -> bool:
+    """Whether a module belongs to hour9."""
+    return name == "hour9" or name.startswith("hour9.")
 
 
 set_model(Candidate())

@@ -134,11 +134,10 @@ def log_model(
         logged = mlflow.pyfunc.log_model(
             name=item.candidate,
             python_model=str(Path(__file__).with_name("model.py")),
-            artifacts={"model": str(folder)},
+            artifacts={"model": str(folder), "code": str(code)},
             model_config={"topic": topic, "task": item.task},
             signature=mlflow.models.infer_signature(example, answers),
             input_example=example,
-            code_paths=[str(code)],
             # Given, because MLflow would spend twenty seconds guessing them.
             pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in REQUIREMENTS],
         )
@@ -147,7 +146,7 @@ def log_model(
 
 @contextmanager
 def answering_code(topic: str) -> Iterator[Path]:
-    """A copy of the modules that answering needs: a version then runs the code it came with."""
+    """A folder with the modules that answering needs: a version runs the code it came with."""
     with tempfile.TemporaryDirectory() as scratch:
         package = Path(scratch) / "hour9"
         package.mkdir()
@@ -159,7 +158,7 @@ def answering_code(topic: str) -> Iterator[Path]:
                 )
             else:
                 shutil.copy(source, package / name)
-        yield package
+        yield package.parent
 
 
 def set_challenger(task: str, number: str | None) -> None:
