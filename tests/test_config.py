@@ -40,6 +40,13 @@ def test_what_does_not_fit_is_refused_with_a_cure_and_nothing_is_written(
     assert Path("params.yaml").read_bytes() == before
 
 
+def test_the_way_back_from_a_value_to_none_can_be_typed(project):
+    before = Path("params.yaml").read_text()
+    (line,) = set_params(["tasks.sentiment.thresholds.counterfactual=0.05"])
+    set_params([line.split("--set ")[1].rstrip(")")])
+    assert Path("params.yaml").read_text() == before
+
+
 def test_every_mistake_is_named_at_once(project):
     with pytest.raises(BadSetting) as caught:
         set_params(["tasks.nodes.sourec.kind=path", "candidates.taxi-qlearning.sead=1"])

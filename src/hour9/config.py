@@ -6,6 +6,7 @@ engine/settings.py, an architecture's own in its topic's settings.py.
 
 import difflib
 import io
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,17 @@ class BadSetting(ValueError):  # noqa: N818 - reads as a sentence where it is ra
 
 
 class Thresholds(BaseModel, frozen=True, extra="forbid"):
-    """What a model must satisfy, on the scale of its task's score. None never passes."""
+    """What a model must satisfy, on the scale of its task's score. None asks for no gate, except
+    that floor and overfitting then hold: they are asked of every model."""
 
     floor: float | None = Field(description="least gain over the baseline on test")
     overfitting: float | None = Field(description="largest train minus test score")
+    counterfactual: float | None = Field(
+        None, description="largest mean change of score when only the identity is swapped"
+    )
+    group_gap: float | None = Field(
+        None, description="largest best minus worst group's mean score, in any slice"
+    )
 
 
 class TaskConfig(BaseModel, frozen=True, extra="forbid"):
@@ -101,6 +109,7 @@ def set_params(assignments: Sequence[str], path: Path = PARAMS) -> list[str]:
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 10_000
+    yaml.representer.add_representer(type(None), represent_null)
     document = yaml.load(path.read_text())
     changed, wrong = [], []
     for assignment in assignments:
@@ -142,7 +151,17 @@ def assign(document: Any, assignment: str) -> str:
     if isinstance(old, float) and type(value) is int:
         value = float(value)
     section[last] = value
-    return f"{key}: {old!r} → {value!r} (back: --set {key}={old})"
+    return f"{key}: {old!r} → {value!r} (back: --set {key}={as_yaml(old)})"
+
+
+def as_yaml(value: Any) -> str:
+    """The value as it is typed after `--set key=`."""
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
+
+
+def represent_null(representer: Any, _: None) -> Any:
+    """Write `null`, not nothing: a reader should see that a value was left out on purpose."""
+    return representer.represent_scalar("tag:yaml.org,2002:null", "null")
 
 
 def leaves(section: Any, place: str = "") -> list[str]:

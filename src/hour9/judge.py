@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import pandas as pd
 
-from hour9.gates import GATES, overall
+from hour9.gates import judge_all, overall
 from hour9.params import REPORTS, read_params
 
 
@@ -16,7 +16,7 @@ def judge(name: str) -> None:
     thresholds = params["tasks"][task]["thresholds"]
     report = REPORTS / task / name
     evidence = pd.read_parquet(report / "evidence.parquet")
-    verdicts = [gate(evidence, thresholds.get(key)) for key, gate in GATES.items()]
+    verdicts = judge_all(evidence, thresholds)
     result = {"verdict": overall(verdicts), "gates": [asdict(v) for v in verdicts]}
     (report / "gates.json").write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
     print(f"{result['verdict']}: " + "; ".join(f"{v.name} {v.verdict}, {v.why}" for v in verdicts))

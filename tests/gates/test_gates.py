@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hour9.gates import GATES, overall
+from hour9.gates import GATES, judge_all, overall
+from hour9.gates.bias import counterfactual, group_gap
 from hour9.gates.floor import floor
 from hour9.gates.overfitting import overfitting
 from hour9.gates.statistics import bootstrap_difference, bootstrap_mean
@@ -43,6 +44,50 @@ def test_too_little_evidence_holds(gate):
     assert gate(evidence(1.0, 1.0, 0.0, n=10), 0.1).verdict == "hold"
 
 
+def pairs(flips: float, n: int = 400) -> pd.DataFrame:
+    """Cases of two groups, each with its counterfactual; a share of the pairs scores otherwise."""
+    table = evidence(0.8, 0.8, 0.5, n).query("split == 'test'").reset_index(drop=True)
+    table = table.assign(case=[f"c{i}" for i in range(n)], pair="")
+    twins = table.assign(case=table["case"] + "-twin", pair=table["case"])
+    flipped = np.arange(n) < round(flips * n)
+    twins["score"] = np.where(flipped, 1 - twins["score"], twins["score"])
+    return pd.concat([table, twins], ignore_index=True)
+
+
+@pytest.mark.parametrize(("flips", "verdict"), [(0.01, "pass"), (0.4, "reject"), (0.1, "hold")])
+def test_counterfactual_is_the_rate_of_flips(flips, verdict):
+    assert counterfactual(pairs(flips), 0.1).verdict == verdict
+
+
+def test_cases_without_counterfactuals_say_nothing_of_bias():
+    assert counterfactual(evidence(0.8, 0.8, 0.5), 0.1).verdict == "hold"
+
+
+@pytest.mark.parametrize(("worse", "verdict"), [(0.79, "pass"), (0.5, "reject"), (0.7, "hold")])
+def test_group_gap_finds_the_slice_that_is_served_worst(worse, verdict):
+    fair, unfair = evidence(0.8, 0.8, 0.5), evidence(0.8, worse, 0.5)
+    table = pd.concat(
+        [fair.assign(**{"group.who": "a"}), unfair.assign(**{"group.who": "b"})], ignore_index=True
+    ).assign(**{"group.even": lambda t: np.where(t.index % 2, "odd", "even")})
+    found = group_gap(table, 0.1)
+    assert found.verdict == verdict
+    assert "for who a" in found.why
+
+
+def test_small_and_unnamed_groups_are_not_judged():
+    table = evidence(0.8, 0.8, 0.5).assign(**{"group.who": ""})
+    table.loc[table.index[-20:], "group.who"] = "few"
+    assert group_gap(table, 0.1).verdict == "hold"
+
+
+def test_a_task_is_asked_for_what_it_has_thresholds_and_always_for_the_first_two():
+    table = evidence(0.9, 0.9, 0.1)
+    asked = judge_all(table, {"floor": 0.0, "overfitting": None, "group_gap": None})
+    assert {v.name: v.verdict for v in asked} == {"floor": "pass", "overfitting": "hold"}
+    asked = judge_all(table, {"floor": 0.0, "overfitting": 0.1, "counterfactual": 0.1})
+    assert [v.name for v in asked] == ["floor", "overfitting", "counterfactual"]
+
+
 @pytest.mark.parametrize("gate", GATES.values(), ids=GATES.keys())
 def test_no_threshold_is_never_a_pass(gate):
     assert gate(evidence(1.0, 1.0, 0.0), None).verdict == "hold"
@@ -50,8 +95,9 @@ def test_no_threshold_is_never_a_pass(gate):
 
 @pytest.mark.parametrize("gate", GATES.values(), ids=GATES.keys())
 def test_a_score_that_is_no_number_is_never_a_pass(gate):
-    table = evidence(0.8, 0.8, 0.1)
-    table.loc[[5, 1500], "score"] = np.nan
+    table = pairs(0.0).assign(**{"group.who": lambda t: np.where(t.index % 2, "a", "b")})
+    table = pd.concat([table, table.assign(split="train")], ignore_index=True)
+    table.loc[[5, 505, 1000], "score"] = np.nan
     assert gate(table, 0.1).verdict == "reject"
 
 
