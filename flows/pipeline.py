@@ -69,10 +69,11 @@ def pipeline(
         every = dag.stages()
         names = {"topic": topic, "task": task, "candidate": candidate}
         chosen = dag.select(every, **{k: v for k, v in names.items() if v != ALL})
-        with run.warmed():
-            outcomes = run_all(chosen)
-        dag.sort_lock(stage.name for stage in every)
-    return outcomes
+        try:
+            with run.warmed():
+                return run_all(chosen)
+        finally:
+            dag.sort_lock(stage.name for stage in every)
 
 
 def run_all(chosen: list[dag.Stage]) -> dict[str, str]:
@@ -89,17 +90,16 @@ def run_all(chosen: list[dag.Stage]) -> dict[str, str]:
             return_state=False,
             wait_for=[futures[need] for need in stage.needs if need in futures],
         )
-    states = {name: future.state for name, future in waited(futures).items()}
+    try:
+        for future in futures.values():
+            future.wait()
+    except BaseException:  # Ctrl-C, or Prefect was told to cancel
+        slots.stop()
+        raise
+    states = {name: future.state for name, future in futures.items()}
     if failed := {name: reason(state) for name, state in states.items() if state.is_failed()}:
         raise PipelineFailed("\n".join(f"{name} failed\n{why}" for name, why in failed.items()))
     return {name: future.result() for name, future in futures.items()}
-
-
-def waited(futures: dict[str, PrefectFuture[str]]) -> dict[str, PrefectFuture[str]]:
-    """The same futures, all ended."""
-    for future in futures.values():
-        future.wait()
-    return futures
 
 
 def reason(state: State) -> str:

@@ -27,6 +27,13 @@ def test_a_change_keeps_comments_and_order_and_says_the_way_back(project):
         ("candidates.nodes-gcn.learning_rate=2", "less than 1"),
         ("tasks.nodes.source.kind=planetoids", "did you mean 'planetoid'"),
         ("tasks.nodes.source.root=/data/planetoid", "absolute path"),
+        ("tasks.nodes.source.root=", "empty path"),
+        ("candidates.nodes-gcn.parent=/etc", "absolute path"),
+        ("tasks.taxi.topic=graphs", "no src/hour9/graphs/taxi.py"),
+        ("candidates.nodes-gcn.task=nonexist", "no task 'nonexist'; there are sentiment"),
+        ("candidates.nodes-gcn.task=taxi", "its task 'taxi' is of rl"),
+        ("candidates.nodes-gcn.seed=99999999999999999999999", "less than 4294967296"),
+        ("tasks.taxi.thresholds.floor=.nan", "finite number"),
         ("candidates.nodes-gcn.seed", "is not key=value"),
         ("candidates.nodes-gcn.seed=[", "is no YAML value"),
     ],
@@ -45,6 +52,20 @@ def test_the_way_back_from_a_value_to_none_can_be_typed(project):
     (line,) = set_params(["tasks.sentiment.thresholds.counterfactual=0.05"])
     set_params([line.split("--set ")[1].rstrip(")")])
     assert Path("params.yaml").read_text() == before
+
+
+@pytest.mark.parametrize("text", ["", "hello", "[1, 2]", "tasks: null", "tasks: {"])
+def test_a_broken_file_is_refused_in_words(project, text):
+    Path("params.yaml").write_text(text)
+    with pytest.raises(BadSetting, match=r"params\.yaml"):
+        check_file()
+
+
+def test_nothing_to_set_leaves_a_file_written_by_hand_as_it_is(project):
+    text = Path("params.yaml").read_text().replace("seed: 0", "seed:   0")
+    Path("params.yaml").write_text(text)
+    assert set_params([]) == []
+    assert Path("params.yaml").read_text() == text
 
 
 def test_every_mistake_is_named_at_once(project):

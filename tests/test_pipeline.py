@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 
 from hour9 import dag, run
@@ -51,6 +52,18 @@ def test_the_road_from_raw_data_to_the_registry_and_back_to_nothing_to_do(projec
     assert not row["stale"]
     assert [gate["name"] for gate in row["gates"]] == ["floor", "overfitting"]
 
+    # There and back: the first version again, not the newest.
+    command("hour9", "run", "--task", "taxi", "--set", "candidates.taxi-qlearning.seed=1")
+    assert standing()["version"] == 2
+    command("hour9", "run", "--task", "taxi", "--set", "candidates.taxi-qlearning.seed=0")
+    assert (standing()["version"], standing()["aliases"]) == (1, ["challenger"])
+
+    # A registry that was lost is made again, and what is shown is what is there.
+    shutil.rmtree("mlruns")
+    assert "changed: register@taxi" in command("hour9", "run", "--task", "taxi")
+    assert (standing()["version"], standing()["aliases"]) == (1, ["challenger"])
+    assert Path("dvc.lock").read_bytes() == lock
+
     assert '"action"' in command("hour9", "predict", "taxi", '{"state": 1}')
 
     # DVC alone, in an empty project, writes the same lock.
@@ -60,6 +73,13 @@ def test_the_road_from_raw_data_to_the_registry_and_back_to_nothing_to_do(projec
     command("dvc", "repro", "register@taxi")
     command("dvc", "repro", "--single-item", "report")
     assert Path("dvc.lock").read_bytes() == lock
+
+
+def standing() -> dict:
+    """What the report last said of the taxi candidate."""
+    rows = json.loads(Path("reports/standing.json").read_text())
+    (row,) = [row for row in rows if row["candidate"] == "taxi-qlearning"]
+    return row
 
 
 def test_bad_data_stops_with_its_rows_and_the_last_good_data_comes_back(project, warm, monkeypatch):
@@ -98,12 +118,39 @@ def test_a_wrong_setting_is_refused_before_anything_starts(project):
 
 def test_a_second_run_waits_and_says_for_whom(project):
     with run.one_run():
-        code = (
-            "from hour9 import run\n"
-            "def say(line): print(line, flush=True)\n"
-            "with run.one_run(say): print('mine', flush=True)\n"
+        second = subprocess.Popen(
+            [str(BIN / "hour9"), "run", "--task", "nowhere"],
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
-        second = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
         assert second.stdout
         assert f"process {os.getpid()}" in second.stdout.readline()
-    assert second.communicate()[0] == "mine\n"
+    assert "no task 'nowhere'" in second.communicate()[0]
+
+
+def test_a_run_that_is_told_to_stop_stops_and_leaves_nothing_running(project):
+    command(
+        "hour9",
+        "run",
+        "--set",
+        "candidates.taxi-qlearning.steps=100000000",
+        "--task",
+        "x",
+        check=False,
+    )
+    process = subprocess.Popen(
+        [str(BIN / "hour9"), "run", "--task", "taxi"],
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout
+    assert any("steps, validation" in line for line in process.stdout)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.terminate()
+    process.communicate()
+    assert process.returncode != 0
+    assert not psutil.wait_procs(children, timeout=60)[1], "something was left running"

@@ -117,7 +117,19 @@ def test_a_warm_process_is_for_one_environment():
     assert key({"OMP_NUM_THREADS": "1"}) != key({"OMP_NUM_THREADS": "2"})
 
 
-def test_a_warm_process_holds_none_of_our_code_and_answers_nonsense_by_hanging_up(warm):
+def test_a_warm_process_holds_none_of_our_code():
+    code = (
+        "import importlib, runpy, sys\n"
+        "from importlib.util import find_spec\n"
+        "warm = runpy.run_path(find_spec('hour9.warm').origin, run_name='warm')\n"
+        "for library in warm['LIBRARIES']: importlib.import_module(library)\n"
+        "print([name for name in sys.modules if name.startswith('hour9.')])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stderr
+
+
+def test_a_warm_process_answers_nonsense_by_hanging_up(warm):
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(warm)
         client.sendall(b"nonsense\n")

@@ -12,10 +12,20 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hour9.params import PARAMS, STATE
+from hour9.params import PARAMS
+from hour9.stage import ENVIRONMENT
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+WAY_OUT = {  # what to do where a tool stopped on its own files
+    "dvc": "if dvc.lock is damaged: git checkout dvc.lock; without git, first: "
+    ".venv/bin/dvc config --local core.no_scm true",
+    "mlflow": "if the store in mlruns/ is damaged: move mlruns/ away and run again; "
+    "the registry is rebuilt from the outs",
+    "sqlalchemy": "if the store in mlruns/ is damaged: move mlruns/ away and run again; "
+    "the registry is rebuilt from the outs",
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,15 +34,21 @@ def main(arguments: list[str] | None = None) -> int:
     if not PARAMS.exists():
         print(f"no {PARAMS} here: run hour9 in the project's own folder", file=sys.stderr)
         return 2
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     try:
         return asked.command(asked)
     except KeyboardInterrupt:
         print("stopped; what was finished stays, run again to go on", file=sys.stderr)
         return 130
     except Exception as error:
-        if not type(error).__module__.startswith(("hour9", "flows")):
+        owner = type(error).__module__.split(".")[0]
+        if owner not in ("hour9", "flows", *WAY_OUT):
             raise
-        print(error, file=sys.stderr)
+        words = str(error).strip().splitlines() or [type(error).__name__]
+        print("\n".join(words) if owner in ("hour9", "flows") else words[0], file=sys.stderr)
+        if owner in WAY_OUT:
+            print(WAY_OUT[owner], file=sys.stderr)
         return 1
 
 
@@ -77,35 +93,40 @@ def parser() -> argparse.ArgumentParser:
 
 def run(asked: argparse.Namespace) -> int:
     """Do what is stale, through Prefect; where nothing is, say so without starting it."""
-    from hour9 import config, dag
+    from hour9 import config
     from hour9 import run as runs
 
+    with runs.one_run():
+        for line in config.set_params(asked.settings):
+            print(line)
+        return run_stale(asked.topic, asked.task, asked.candidate)
+
+
+def run_stale(topic: str, task: str, candidate: str) -> int:
+    """The run itself, when it is this process's turn."""
+    from hour9 import dag
+    from hour9 import run as runs
+    from hour9.report import PAGE
+
     started = time.time()
-    STATE.mkdir(exist_ok=True)
     runs.TIMELINE.write_text("")
-    if asked.settings:
-        with runs.one_run():
-            for line in config.set_params(asked.settings):
-                print(line)
-    else:
-        config.check_file()
     every = dag.stages()
-    names = {"topic": asked.topic, "task": asked.task, "candidate": asked.candidate}
-    chosen = dag.select(every, **names)
+    chosen = dag.select(every, topic, task, candidate)
     tasks = [stage.subject for stage in chosen if stage.kind == "register"]
     check = runs.RegistryCheck(tasks)
     stale = dag.stale()
     todo = [stage.name for stage in chosen if stage.name in stale]
     agrees = check.agrees()
     runs.note("status", started)
-    if not todo and agrees:
+    if not todo and agrees and PAGE.exists():
+        dag.sort_lock(stage.name for stage in every)
         print(f"Nothing to do: {len(chosen)} stages are up to date and the registry agrees.")
         show_table(tasks)
         return 0
-    changed = f"changed: {', '.join(todo)}" if todo else "the registry is behind"
-    print(f"{changed}; starting Prefect")
-    force = [] if agrees else [f"register@{task}" for task in tasks]
-    run_flow({k: v or "all" for k, v in names.items()}, len(chosen), force)
+    behind = [] if agrees else [f"register@{name}" for name in tasks]
+    print(f"changed: {', '.join(todo or behind or ['no page'])}; starting Prefect")
+    names = {"topic": topic, "task": task, "candidate": candidate}
+    run_flow({k: v or "all" for k, v in names.items()}, len(chosen), [*behind, "report"])
     ended = time.time()
     show_table(tasks)
     show_times(runs.where_time_went(started, ended), ended - started)
@@ -205,7 +226,11 @@ def status(asked: argparse.Namespace) -> int:
     from hour9 import dag
     from hour9.report import standing
 
-    stale = dag.stale()
+    try:
+        stale = dag.stale()
+    except dag.Busy as busy:
+        print(busy, file=sys.stderr)
+        stale = {}
     rows = [{**row, **hashes(row), "stale": is_stale(row, stale)} for row in standing()]
     if asked.json:
         print(json.dumps(rows, indent=2))
@@ -262,8 +287,8 @@ def predict(asked: argparse.Namespace) -> int:
     try:
         model = mlflow.pyfunc.load_model(f"models:/{asked.task}@{asked.alias}")
         answers = model.predict(pd.DataFrame(rows if isinstance(rows, list) else [rows]))
-    except mlflow.MlflowException as error:
-        raise NoAnswer(f"{asked.task}@{asked.alias}: {error.message.strip()}") from None
+    except (mlflow.MlflowException, ValueError) as error:
+        raise NoAnswer(f"{asked.task}@{asked.alias}: {error}") from None
     print(answers.to_json(orient="records", lines=True), end="")
     return 0
 

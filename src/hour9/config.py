@@ -8,24 +8,20 @@ import difflib
 import io
 import json
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from hour9.engine.settings import Source, settings_class
-from hour9.ingest import NotRelative, check_relative
-from hour9.params import PARAMS, UnknownName, read_params
+from hour9.params import PARAMS, BadSetting, NotRelative, UnknownName, check_relative, read_params
 from hour9.transformers.settings import WeightsConfig
 
 
-class BadSetting(ValueError):  # noqa: N818 - reads as a sentence where it is raised
-    """A key that does not exist, or a value that does not fit; every one of them is named."""
-
-
-class Thresholds(BaseModel, frozen=True, extra="forbid"):
+class Thresholds(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """What a model must satisfy, on the scale of its task's score. None asks for no gate, except
     that floor and overfitting then hold: they are asked of every model."""
 
@@ -42,7 +38,9 @@ class Thresholds(BaseModel, frozen=True, extra="forbid"):
 class TaskConfig(BaseModel, frozen=True, extra="forbid"):
     """A problem with its data."""
 
-    topic: str = Field(description="folder under src/hour9 that the task's module stands in")
+    topic: Literal["transformers", "graphs", "rl"] = Field(
+        description="folder under src/hour9 that the task's module stands in"
+    )
     source: Source
     thresholds: Thresholds
 
@@ -63,7 +61,10 @@ def check_file() -> None:
 def check_params(params: dict[str, Any]) -> None:
     """Raise BadSetting with every key that does not fit, not only the first."""
     wrong = problems((), Config, params)
-    for name, section in params.get("candidates", {}).items():
+    if wrong:
+        raise BadSetting("params.yaml was not accepted\n  " + "\n  ".join(wrong))
+    for name, section in params["candidates"].items():
+        wrong += misplaced(params, name, section)
         try:
             kind = settings_class(str(section.get("topic")), str(section.get("architecture")))
         except (UnknownName, ModuleNotFoundError) as error:
@@ -72,13 +73,39 @@ def check_params(params: dict[str, Any]) -> None:
         wrong += problems(("candidates", name), kind, section)
         if missing := sorted(kind.model_fields.keys() - section.keys()):
             wrong.append(f"candidates.{name}: lacks {', '.join(missing)}")
-    for name, section in params.get("tasks", {}).items():
+    for name, section in params["tasks"].items():
+        if not find_spec(f"hour9.{section['topic']}.{name}"):
+            wrong.append(f"tasks.{name}: there is no src/hour9/{section['topic']}/{name}.py")
+    for key, place in places(params).items():
         try:
-            check_relative(section["source"]["root"])
-        except (NotRelative, KeyError, TypeError) as error:
-            wrong.append(f"tasks.{name}: {error}")
+            check_relative(place)
+        except NotRelative as error:
+            wrong.append(f"{key}: {error}")
     if wrong:
         raise BadSetting("params.yaml was not accepted\n  " + "\n  ".join(wrong))
+
+
+def misplaced(params: dict[str, Any], name: str, section: dict[str, Any]) -> list[str]:
+    """A candidate must belong to a task, and to that task's topic."""
+    task = params["tasks"].get(section.get("task"))
+    if task is None:
+        known = ", ".join(params["tasks"])
+        return [f"candidates.{name}.task: no task '{section.get('task')}'; there are {known}"]
+    if task["topic"] != section.get("topic"):
+        return [f"candidates.{name}.topic: its task '{section['task']}' is of {task['topic']}"]
+    return []
+
+
+def places(params: dict[str, Any]) -> dict[str, str]:
+    """Every path in the file: each enters dvc.lock."""
+    return {
+        **{f"weights.{n}.root": s["root"] for n, s in params["weights"].items()},
+        **{f"tasks.{n}.source.root": s["source"]["root"] for n, s in params["tasks"].items()},
+        **{
+            f"candidates.{n}.parent": str(s.get("parent", ""))
+            for n, s in params["candidates"].items()
+        },
+    }
 
 
 def problems(place: tuple[str, ...], kind: type[BaseModel], section: Any) -> list[str]:
@@ -97,7 +124,7 @@ def problems(place: tuple[str, ...], kind: type[BaseModel], section: Any) -> lis
 def suggestion(word: str, expected: str) -> str:
     """The nearest of the values that were expected."""
     choices = [choice.strip(" '") for choice in expected.replace(" or ", ",").split(",")]
-    near = difflib.get_close_matches(word, choices, n=1)
+    near = difflib.get_close_matches(word, choices, n=1) if word else []
     return f"; did you mean '{near[0]}'?" if near else ""
 
 
@@ -120,6 +147,8 @@ def set_params(assignments: Sequence[str], path: Path = PARAMS) -> list[str]:
     if wrong:
         raise BadSetting("\n".join(wrong))
     check_params(document)
+    if not changed:
+        return []
     text = io.StringIO()
     yaml.dump(document, text)
     scratch = path.with_suffix(".part")

@@ -31,6 +31,10 @@ class StageFailed(RuntimeError):  # noqa: N818 - reads as a sentence where it is
     """A stage ended with an error; the message is what the stage said."""
 
 
+class Busy(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised
+    """DVC cannot say what is stale, as a stage is at work."""
+
+
 @dataclass(frozen=True)
 class Stage:
     """A node of the DAG: `train@nodes-gcn` has kind train and subject nodes-gcn."""
@@ -52,6 +56,7 @@ def open_repo() -> Repo:
     SITE_CACHE.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.environ.setdefault("DVC_SITE_CACHE_DIR", str(SITE_CACHE))
     os.environ.setdefault("DVC_NO_ANALYTICS", "1")
+    os.environ["SHELL"] = "/bin/sh"  # DVC runs the commands in the user's own, whatever it is
     from dvc.repo import Repo
 
     logging.getLogger("dvc").setLevel(logging.ERROR)  # the stages speak for themselves
@@ -110,9 +115,17 @@ def check_known(what: str, name: str, known: list[str]) -> None:
 
 
 def stale() -> dict[str, Any]:
-    """What DVC would run again, by stage, and why. Empty where nothing would."""
+    """What DVC would run again, by stage, and why. Empty where nothing would.
+
+    Raises Busy while a stage runs: what it writes cannot be read meanwhile.
+    """
+    from dvc.lock import LockError
+
     with open_repo() as repo:
-        return {name: reasons for name, reasons in repo.status().items() if reasons}
+        try:
+            return {name: reasons for name, reasons in repo.status().items() if reasons}
+        except LockError:
+            raise Busy("a stage is running; ask again when it has ended") from None
 
 
 def reproduce(name: str, say: Callable[[str], None] = print, force: bool = False) -> bool:

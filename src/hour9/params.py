@@ -1,9 +1,11 @@
 """params.yaml as it stands, and where the stages put things. `config.py` is the typed view."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 PARAMS = Path("params.yaml")
 LOCK = Path("requirements.lock")
@@ -18,7 +20,29 @@ STATE = Path(".hour9")
 
 def read_params(path: Path = PARAMS) -> dict[str, Any]:
     """Read with YAML 1.2, as DVC does, so that 1e-3 is a number for both."""
-    return YAML(typ="safe", pure=True).load(path.read_text())
+    try:
+        return YAML(typ="safe", pure=True).load(path.read_text())
+    except YAMLError as error:
+        where = " ".join(str(error).split())[:200]
+        raise BadSetting(f"{path} is no YAML: {where}") from None
+
+
+def check_relative(place: str) -> None:
+    """An absolute path would make dvc.lock differ from machine to machine."""
+    if not place:
+        raise NotRelative("an empty path; write one relative to the project")
+    if Path(place).is_absolute():
+        raise NotRelative(
+            f"the absolute path {place}; write it relative to the project: {os.path.relpath(place)}"
+        )
+
+
+class BadSetting(ValueError):  # noqa: N818 - reads as a sentence where it is raised
+    """A key that does not exist, or a value that does not fit; every one of them is named."""
+
+
+class NotRelative(ValueError):  # noqa: N818 - reads as a sentence where it is raised
+    """A path that would write this machine's folders into dvc.lock, or none at all."""
 
 
 class UnknownName(ValueError):  # noqa: N818 - reads as a sentence where it is raised

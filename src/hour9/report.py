@@ -8,7 +8,7 @@ from typing import Any
 from hour9.gates.statistics import bootstrap_mean
 from hour9.gates.verdict import Estimate
 from hour9.params import REPORTS, read_params
-from hour9.registry.versions import registered
+from hour9.registry.versions import judged, registered
 
 PAGE = REPORTS / "index.html"
 STANDING = REPORTS / "standing.json"  # the same for programs, and for whoever will not wait
@@ -32,28 +32,25 @@ def report(name: str = "") -> None:
 
 def standing() -> list[dict[str, Any]]:
     """Where each candidate of params.yaml stands: score, verdict, version, aliases."""
-    params = read_params()
-    known = {task: registered(task) for task in params["tasks"]}
     return [
         {
             "topic": section["topic"],
             "task": section["task"],
             "candidate": name,
             **measured(section["task"], name),
-            **known[section["task"]].get(name, {"version": None, "aliases": [], "run_id": None}),
         }
-        for name, section in params["candidates"].items()
+        for name, section in read_params()["candidates"].items()
     ]
 
 
 def measured(task: str, candidate: str) -> dict[str, Any]:
-    """Score on test with its interval, the baseline's, and the gates' verdicts."""
+    """Score on test with its interval, the baseline's, the gates' verdicts and the version."""
     import pandas as pd
 
     folder = REPORTS / task / candidate
     if not all((folder / name).exists() for name in (*FILES, "evidence.parquet")):
-        nothing = dict.fromkeys(("metric", "score", "interval", "baseline", "verdict"))
-        return {**nothing, "gates": []}
+        unknown = ("metric", "score", "interval", "baseline", "verdict", "version", "run_id")
+        return {**dict.fromkeys(unknown), "gates": [], "aliases": []}
     metrics, gates = (json.loads((folder / name).read_text()) for name in FILES)
     evidence = pd.read_parquet(folder / "evidence.parquet", columns=["split", "score", "baseline"])
     test = evidence[evidence["split"] == "test"]
@@ -64,6 +61,7 @@ def measured(task: str, candidate: str) -> dict[str, Any]:
         "interval": [found.low, found.high],
         "baseline": float(test["baseline"].mean()),
         **gates,
+        **registered(judged(task, candidate)),
     }
 
 

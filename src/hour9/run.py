@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import heapq
 import itertools
@@ -16,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from hour9 import dag
 from hour9.params import RECEIPTS, STATE
 from hour9.stage import LOGS, WARM
@@ -23,6 +26,7 @@ from hour9.warm import WarmProcess
 
 TIMELINE = STATE / "timeline.jsonl"
 RUN_LOCK = STATE / "run.lock"
+HOLDER = "HOUR9_RUN"  # the process that holds it
 
 KINDS = {  # in this order an instant is attributed: what counts most of what runs then
     "train": "training",
@@ -42,7 +46,13 @@ REST = "DVC and waiting between stages"
 
 @contextmanager
 def one_run(say: Callable[[str], None] = print) -> Iterator[None]:
-    """One run at a time in a checkout; a second waits and says for whom."""
+    """One run at a time in a checkout; a second waits and says for whom.
+
+    Inside its own block it is free: the command holds it around the flow that asks for it too.
+    """
+    if os.environ.get(HOLDER) == str(os.getpid()):
+        yield
+        return
     STATE.mkdir(exist_ok=True)
     with RUN_LOCK.open("a+") as file:
         try:
@@ -54,9 +64,11 @@ def one_run(say: Callable[[str], None] = print) -> Iterator[None]:
         file.truncate(0)
         file.write(f"process {os.getpid()} since {time.strftime('%H:%M:%S')}")
         file.flush()
+        os.environ[HOLDER] = str(os.getpid())
         try:
             yield
         finally:
+            del os.environ[HOLDER]
             file.truncate(0)
 
 
@@ -75,12 +87,17 @@ def warmed() -> Iterator[None]:
             del os.environ[WARM], os.environ[LOGS]
 
 
+class Stopped(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised
+    """Somebody stopped the run."""
+
+
 class Slots:
     """So many stages at once; of those that wait, the first in the DAG's order goes first."""
 
     def __init__(self, number: int):
         self.free = number
         self.waiting: list[int] = []
+        self.closed = False
         self.changed = threading.Condition()
 
     @contextmanager
@@ -88,7 +105,9 @@ class Slots:
         """Hold a slot inside the block."""
         with self.changed:
             heapq.heappush(self.waiting, place)
-            self.changed.wait_for(lambda: self.free and self.waiting[0] == place)
+            self.changed.wait_for(lambda: self.closed or (self.free and self.waiting[0] == place))
+            if self.closed:
+                raise Stopped("the run was stopped before this stage began")
             heapq.heappop(self.waiting)
             self.free -= 1
             self.changed.notify_all()
@@ -98,6 +117,16 @@ class Slots:
             with self.changed:
                 self.free += 1
                 self.changed.notify_all()
+
+    def stop(self) -> None:
+        """Let nothing more begin, and kill the stages that run: their trainings can go on later."""
+        with self.changed:
+            self.closed = True
+            self.changed.notify_all()
+        for child in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                if "hour9.stage" in child.cmdline():
+                    child.kill()
 
 
 def cores() -> int:

@@ -55,6 +55,7 @@ LIBRARIES = (
 )
 IDLE_SECONDS = 300
 LONGEST_REQUEST = 1 << 20  # bytes
+KILLED = 137  # exit status where the warm process died under a stage
 
 
 def key(environment: dict[str, str]) -> str:
@@ -79,6 +80,8 @@ class WarmProcess:
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C in the terminal reaches the clients, not this one
         )
+        while not self.socket.exists() and self.process.poll() is None:
+            time.sleep(0.01)  # it binds at once, and imports after that
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -88,16 +91,18 @@ class WarmProcess:
 
 
 def request(path: str, arguments: list[str]) -> int | None:
-    """Have a stage forked and wait for it: its exit status, or None where nobody answers."""
+    """Have a stage forked and wait for it: its exit status, or None where nobody is there."""
     payload = {"arguments": arguments, "folder": os.getcwd(), "environment": dict(os.environ)}
     with socket.socket(socket.AF_UNIX) as client:
         try:
             client.connect(path)
-            socket.send_fds(client, [json.dumps(payload).encode() + b"\n"], [0, 1, 2])
-            answer = client.recv(16)
         except OSError:
             return None
-    return int(answer) if answer else None
+        try:
+            socket.send_fds(client, [json.dumps(payload).encode() + b"\n"], [0, 1, 2])
+            return int(client.recv(16) or KILLED)
+        except OSError:
+            return KILLED
 
 
 @dataclass

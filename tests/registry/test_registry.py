@@ -66,6 +66,7 @@ def test_a_version_answers_in_a_fresh_process_and_holds_no_pickle(registered, pr
     answered, asked = done.stdout.split()
     assert answered == asked != "0"
     suffixes = {path.suffix for path in (project / "mlruns/artifacts").rglob("*") if path.is_file()}
+    assert ".safetensors" in suffixes
     assert not suffixes & {".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib"}
 
 

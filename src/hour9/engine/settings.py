@@ -23,7 +23,7 @@ class Source(BaseModel, frozen=True, extra="forbid"):
     name: str = Field("", description="which set, e.g. 'Cora' or 'stanfordnlp/sst2'")
     env: str = Field("", description="a Gymnasium environment, e.g. 'CartPole-v1'")
     size: PositiveInt = Field(1000, description="rows to generate, or episodes to hold")
-    seed: int = Field(0, ge=0, description="seeds the generator and the split")
+    seed: int = Field(0, ge=0, lt=2**32, description="seeds the generator and the split")
 
 
 class Settings(BaseModel, frozen=True, extra="forbid"):
@@ -33,7 +33,9 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     topic: Literal["transformers", "graphs", "rl"]
     parent: str = Field(description="folder that training starts from: data, or older weights")
     architecture: str = Field(description="which model of the topic")
-    seed: int = Field(0, ge=0, description="seeds Python, NumPy, Torch and the environments")
+    seed: int = Field(
+        0, ge=0, lt=2**32, description="seeds Python, NumPy, Torch and the environments"
+    )
     threads: int = Field(1, ge=1, le=64, description="CPU threads; part of the result's identity")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to train")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
@@ -51,7 +53,7 @@ class Supervised(Settings, frozen=True, extra="forbid"):
     warmup: float = Field(0.0, ge=0, lt=1, description="share of updates until the peak")
     decay: bool = Field(True, description="fall linearly to zero after the peak, or stay there")
     patience: PositiveInt = Field(5, description="epochs without a better validation score")
-    clip: float = Field(1.0, gt=0, description="largest norm of a gradient")
+    clip: float = Field(1.0, gt=0, allow_inf_nan=False, description="largest norm of a gradient")
 
 
 def load_settings(name: str) -> Any:

@@ -48,6 +48,13 @@ def one_at_a_time() -> Iterator[None]:
         yield
 
 
+def is_embedded() -> bool:
+    """Whether the store is the checkout's own."""
+    import mlflow
+
+    return mlflow.get_tracking_uri() == STORE
+
+
 def experiment(task: str) -> str:
     """The id of the task's experiment, made where it is new."""
     client = connect()
@@ -55,8 +62,7 @@ def experiment(task: str) -> str:
         found = client.get_experiment_by_name(task)
         if found:
             return found.experiment_id
-        embedded = "MLFLOW_TRACKING_URI" not in os.environ
-        place = (ARTIFACTS / task).absolute().as_uri() if embedded else None
+        place = (ARTIFACTS / task).absolute().as_uri() if is_embedded() else None
         return client.create_experiment(task, artifact_location=place)
 
 

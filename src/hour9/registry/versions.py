@@ -192,24 +192,19 @@ def agrees(receipts: list[dict[str, Any]]) -> bool:
     return True
 
 
-def registered(task: str) -> dict[str, dict[str, Any]]:
-    """The newest version of each candidate of a task: number, aliases, run."""
+def registered(item: Judged) -> dict[str, Any]:
+    """The version that holds a candidate as the outs have it: number, aliases, run."""
     from mlflow.exceptions import MlflowException
 
+    entry = versions_by_identity(item.task).get(item.identity)
+    if entry is None:
+        return {"version": None, "aliases": [], "run_id": None}
     try:
-        aliases = connect().get_registered_model(task).aliases
+        aliases = connect().get_registered_model(item.task).aliases
     except MlflowException:
-        return {}
-    newest: dict[str, Any] = {}
-    for entry in versions_by_identity(task).values():
-        candidate = entry.tags["hour9.candidate"]
-        if candidate not in newest or int(entry.version) > int(newest[candidate].version):
-            newest[candidate] = entry
+        aliases = {}
     return {
-        candidate: {
-            "version": int(entry.version),
-            "aliases": sorted(a for a, n in aliases.items() if str(n) == str(entry.version)),
-            "run_id": entry.run_id,
-        }
-        for candidate, entry in newest.items()
+        "version": int(entry.version),
+        "aliases": sorted(a for a, n in aliases.items() if str(n) == str(entry.version)),
+        "run_id": entry.run_id,
     }
