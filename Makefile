@@ -5,7 +5,7 @@ SHARED ?= ../shared/data
 # Named after this folder: a copy of the tree makes its own environment.
 READY := .venv/ready-$(shell pwd | cksum | cut -d' ' -f1)
 
-.PHONY: run test ui lint lock quality install
+.PHONY: run test ui lint lock bench quality install
 
 run: $(READY)            ## the whole pipeline, from raw data to the registry
 	@$(BIN)/hour9 run
@@ -18,6 +18,9 @@ ui: $(READY)             ## the MLflow and Prefect UIs on loopback, with the flo
 
 lint: $(READY)           ## ruff and mypy
 	@$(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy
+
+bench: $(READY)          ## side by side with peers, to benchmarks/results.json
+	@$(BIN)/python benchmarks/attention.py
 
 quality: $(READY)        ## accuracy and return over several seeds; real sets where they are at hand
 	@$(BIN)/python benchmarks/nodes_quality.py
