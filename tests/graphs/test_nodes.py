@@ -6,8 +6,8 @@ import pytest
 from hour9.engine.checkpoint import Checkpoint
 from hour9.engine.run import Run
 from hour9.graphs.nodes import TASK
-from hour9.graphs.representations import UnknownNode
 from hour9.graphs.settings import Gcn
+from hour9.graphs.tables import UnknownNode
 from hour9.params import read_params
 from hour9.task import Source, Tables, UnknownName, without_test
 from hour9.validate import DataRejected, check
