@@ -1,4 +1,4 @@
-"""How well a candidate of `nodes` classifies: every seed's accuracy, their mean and standard deviation.
+"""How well a candidate of `nodes` classifies: each seed's accuracy, their mean and deviation.
 
 The settings are those of params.yaml; the epoch is chosen on the validation nodes alone.
 

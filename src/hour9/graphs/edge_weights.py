@@ -2,6 +2,7 @@
 
 The pattern (which edges there are) is a constant sparse matrix; its values arrive as a tensor of
 their own. All heads are one product: the heads' matrices stand along the diagonal of a large one.
+`index_select` gathers four times as fast as brackets do.
 
 Shapes: N nodes, E edges, Z entries of the pattern, H heads, C channels a head. In a pattern row i
 holds the edges into node i.
@@ -68,7 +69,7 @@ class Heads:
         return csr(self.start, self.column, values) @ x
 
     def transposed_times(self, values: Tensor, x: Tensor) -> Tensor:
-        return csr(self.back_start, self.back_column, values[self.order]) @ x
+        return csr(self.back_start, self.back_column, values.index_select(0, self.order)) @ x
 
 
 def starts(matrix: Tensor, count: int, z: int) -> Tensor:  # (H N + 1,)
@@ -92,7 +93,7 @@ class PairSums(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, heads: Heads, a: Tensor, b: Tensor) -> Tensor:  # (H N,) -> (H Z,)
         ctx.heads = heads
-        return a[heads.row] + b[heads.column]
+        return a.index_select(0, heads.row) + b.index_select(0, heads.column)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, Tensor]:  # type: ignore[override]
@@ -104,10 +105,9 @@ class Shares(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, heads: Heads, scores: Tensor) -> Tensor:  # (H Z,) -> (H Z,)
-        rows = scores.new_full((len(heads.start) - 1,), -torch.inf)
-        largest = rows.scatter_reduce(0, heads.row, scores, "amax")  # the order does not matter
-        weight = (scores - largest[heads.row]).exp()
-        share = weight / heads.sums(weight)[heads.row]
+        largest = torch.segment_reduce(scores, "max", offsets=heads.start.long(), unsafe=True)
+        weight = (scores - largest.index_select(0, heads.row)).exp()
+        share = weight / heads.sums(weight).index_select(0, heads.row)
         ctx.heads = heads
         ctx.save_for_backward(share)
         return share
@@ -116,7 +116,8 @@ class Shares(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:  # type: ignore[override]
         (share,) = ctx.saved_tensors
         weighted = share * gradient
-        return None, weighted - share * ctx.heads.sums(weighted)[ctx.heads.row]
+        mean = ctx.heads.sums(weighted).index_select(0, ctx.heads.row)
+        return None, weighted - share * mean
 
 
 class WeightedSums(torch.autograd.Function):
@@ -134,5 +135,6 @@ class WeightedSums(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, Tensor]:  # type: ignore[override]
         heads, (weight, x) = ctx.heads, ctx.saved_tensors
         gradient = gradient.contiguous()
-        to_weight = (gradient[heads.row] * x[heads.column]).sum(dim=1)
-        return None, to_weight, heads.transposed_times(weight, gradient)
+        pattern = csr(heads.start, heads.column, torch.zeros_like(weight))
+        to_weight = torch.sparse.sampled_addmm(pattern, gradient, x.T)  # only where there are edges
+        return None, to_weight.values(), heads.transposed_times(weight, gradient)

@@ -61,7 +61,8 @@ class GraphAttentionV2(nn.Module):
         to = side_by_side(x @ self.to_weight, self.heads)  # (H, N, C)
         of = side_by_side(x @ self.of_weight, self.heads)
         heads = Heads.of(neighbours, self.heads)
-        both = to.flatten(0, 1)[heads.row] + of.flatten(0, 1)[heads.column]  # (H Z, C)
+        both = to.flatten(0, 1).index_select(0, heads.row)  # (H Z, C)
+        both = both + of.flatten(0, 1).index_select(0, heads.column)
         both = F.leaky_relu(both, SLOPE).unflatten(0, (self.heads, -1))  # (H, Z, C)
         scores = (both * self.score[:, None]).sum(-1).flatten()  # (H Z,)
         return attended(heads, scores, of, self.dropout if self.training else 0.0) + self.bias
@@ -74,7 +75,9 @@ def side_by_side(h: Tensor, heads: int) -> Tensor:  # (N, H C) -> (H, N, C)
 
 def attended(heads: Heads, scores: Tensor, h: Tensor, dropout: float) -> Tensor:
     """Σ_j α_ij h_j for each head: (H Z,), (H, N, C) -> (N, H C)."""
-    share = F.dropout(Shares.apply(heads, scores), dropout)
+    share = Shares.apply(heads, scores)
+    if dropout:  # by comparison: three times as fast as F.dropout
+        share = share * ((torch.rand_like(share) >= dropout) / (1 - dropout))
     heard = WeightedSums.apply(heads, share, h.flatten(0, 1))  # (H N, C)
     return heard.unflatten(0, (heads.count, -1)).transpose(0, 1).flatten(1)
 
