@@ -150,3 +150,15 @@ def test_edges_to_no_node_are_refused_by_name():
 def test_arrays_that_do_not_fit_one_another_are_refused():
     with pytest.raises(BadGraph, match=r"edges \(2, 1\), edge_x \(2, 1\)"):
         EdgeList(np.zeros((2, 1)), np.array([[0], [1]]), np.zeros((2, 1)))
+
+
+@given(...)
+def test_the_forms_cost_what_the_table_in_docs_says(graph: EdgeList):
+    n, d = len(graph.x), graph.edge_x.shape[1]
+    e, s = graph.edges.shape[1], graph.both_ways()[0].shape[1]
+    assert graph.edges.nbytes + graph.edge_x.nbytes == 16 * e + 8 * e * d
+    rows = Csr.of(graph)
+    cost = rows.start.nbytes + rows.target.nbytes + rows.edge_x.nbytes
+    assert cost == 8 * (n + 1) + 8 * s + 8 * s * d
+    matrix = Matrix.of(without_parallel_edges(graph))
+    assert matrix.count.nbytes + matrix.edge_x.nbytes == 8 * n**2 + 8 * n**2 * d
