@@ -1,8 +1,9 @@
-"""How well `nodes-gcn` classifies: every seed's accuracy, their mean and standard deviation.
+"""How well a candidate of `nodes` classifies: each seed's accuracy, their mean and deviation.
 
 The settings are those of params.yaml; the epoch is chosen on the validation nodes alone.
 
-    python benchmarks/nodes_quality.py                                    # the digits
+    python benchmarks/nodes_quality.py                                    # nodes-gcn, digits
+    python benchmarks/nodes_quality.py --candidate nodes-gat
     python benchmarks/nodes_quality.py --root ../shared/data/planetoid --name Cora --seeds 10
 """
 
@@ -18,8 +19,8 @@ import pandas as pd
 
 from hour9.engine.checkpoint import Checkpoint
 from hour9.engine.run import Run
+from hour9.engine.settings import Supervised, load_settings
 from hour9.graphs.nodes import TASK
-from hour9.graphs.settings import Gcn
 from hour9.params import read_params
 from hour9.task import Source, Tables, without_test
 
@@ -32,7 +33,7 @@ def main() -> None:
     if options.root:
         section |= {"kind": "planetoid", "root": options.root, "name": options.name}
     tables = TASK.ingest(Source(**section))
-    settings = Gcn(**read_params()["candidates"]["nodes-gcn"])
+    settings = load_settings(options.candidate)
     settings = settings.model_copy(update=dict(options.set or []))
     baseline = tables["cases"].merge(TASK.baseline(tables), on="case")
     print("seed  train  valid   test  baseline  gain of test [95 % paired]   CPU s  epochs")
@@ -48,6 +49,7 @@ def main() -> None:
 
 def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--candidate", default="nodes-gcn")
     parser.add_argument("--root", default="", help="folder of the Planetoid sets; empty: digits")
     parser.add_argument("--name", default="Cora")
     parser.add_argument("--seeds", type=int, default=10)
@@ -62,7 +64,7 @@ def setting(text: str) -> tuple[str, int | float]:
     return name, float(value) if "." in value or "e" in value else int(value)
 
 
-def report(settings: Gcn, tables: Tables, baseline: pd.DataFrame) -> pd.Series:
+def report(settings: Supervised, tables: Tables, baseline: pd.DataFrame) -> pd.Series:
     """Train one seed, print its line and return the mean score of each split."""
     started = time.process_time()
     with tempfile.TemporaryDirectory() as folder:

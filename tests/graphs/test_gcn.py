@@ -1,7 +1,7 @@
 import torch
 
-from hour9.graphs.gcn import GCN
-from hour9.graphs.message_passing import Sparse, normalised_adjacency
+from hour9.graphs.gcn import GCN, normalised_adjacency
+from hour9.graphs.sparse import Sparse
 
 PATH = torch.tensor([[0, 1, 2, 3], [1, 2, 3, 4]])  # the path 0 - 1 - 2 - 3 - 4
 ADJACENCY = normalised_adjacency(PATH, 5)

@@ -1,99 +1,160 @@
+"""The layers in NumPy against PyG, and the two symmetries that every graph layer has."""
+
+import numpy as np
 import pytest
 import torch
+from hypothesis import assume, example, given
 
-from hour9.graphs.message_passing import GraphConvolution, Sparse, normalised_adjacency
+from hour9.graphs.message_passing import (
+    attention,
+    gat,
+    gatv2,
+    gcn,
+    maximum,
+    mean,
+    mpnn,
+    total,
+)
+from hour9.graphs.representations import EdgeList
 
-PATH = torch.tensor([[0, 1, 2], [1, 2, 3]])  # the path 0 - 1 - 2 - 3
+F, G, H, D = 3, 2, 4, 2
+DRAWN = np.random.default_rng(0)
+ROOT, SCORE, TO, OF = (DRAWN.normal(size=s) for s in ((F, G), (H, G), (H, G), (H, G)))
+WEIGHT, OTHER_WEIGHT = DRAWN.normal(size=(2, F, H * G))
+BIAS, WIDE_BIAS, NETWORK = (
+    DRAWN.normal(size=G),
+    DRAWN.normal(size=H * G),
+    DRAWN.normal(size=(D, F * G)),
+)
 
-
-def some_matrix(dtype: torch.dtype = torch.float32) -> tuple[Sparse, torch.Tensor]:
-    """A sparse matrix, its entries given in no order, and the same one dense."""
-    dense = torch.tensor([[0.0, 2.0, 0.0, 1.0], [0.0, 0.0, 0.0, 0.0], [5.0, 0.0, 3.0, 0.0]]).to(
-        dtype
-    )
-    row, column = dense.nonzero(as_tuple=True)
-    mixed = torch.tensor([2, 0, 3, 1])
-    return Sparse.of(row[mixed], column[mixed], dense[row, column][mixed], (3, 4)), dense
-
-
-def test_a_product_equals_the_dense_one():
-    sparse, dense = some_matrix()
-    x = torch.randn(4, 5)
-    torch.testing.assert_close(sparse @ x, dense @ x)
-
-
-def test_the_gradient_of_a_product_is_that_of_finite_differences():
-    sparse, _ = some_matrix(torch.float64)
-    x = torch.randn(4, 5, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x: sparse @ x, x)
-
-
-def test_a_product_in_a_short_format_keeps_the_format_of_its_gradient():
-    sparse, dense = some_matrix()
-    x = torch.ones(4, 5, dtype=torch.bfloat16, requires_grad=True)
-    with torch.autocast("cpu", torch.bfloat16):
-        (sparse @ x).sum().backward()
-    assert x.grad.dtype == torch.bfloat16
-    torch.testing.assert_close(x.grad.float(), dense.T @ torch.ones(3, 5))
-
-
-def test_dropout_zeroes_or_enlarges_the_same_entries_in_the_transpose():
-    sparse, dense = some_matrix()
-    torch.manual_seed(0)
-    dropped = sparse.dropout(0.5, training=True)
-    kept = dropped.matrix.to_dense()
-    assert ((kept == 0) | (kept == 2 * dense)).all()  # 2 = 1 / (1 - 0.5): the mean stays
-    assert 0 < (kept != 0).sum() < (dense != 0).sum()
-    torch.testing.assert_close(dropped.transpose.to_dense(), kept.T)
+LAYERS = {
+    "gcn": lambda x, edges, edge_x: gcn(x, edges, ROOT, BIAS),
+    "gat": lambda x, edges, edge_x: gat(x, edges, WEIGHT, TO, OF, WIDE_BIAS),
+    "gatv2": lambda x, edges, edge_x: gatv2(x, edges, WEIGHT, OTHER_WEIGHT, SCORE, WIDE_BIAS),
+    **{
+        f"mpnn-{aggregate.__name__}": lambda x, edges, edge_x, aggregate=aggregate: mpnn(
+            x, edges, edge_x, lambda e: np.tanh(e @ NETWORK), ROOT, BIAS, aggregate
+        )
+        for aggregate in (total, mean, maximum)
+    },
+}
 
 
-def test_dropout_leaves_an_evaluation_alone():
-    sparse, _ = some_matrix()
-    assert sparse.dropout(0.5, training=False) is sparse
+def dressed(graph: EdgeList) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Features of the widths above for the nodes and edges of any graph."""
+    n, (edges, _) = len(graph.x), graph.both_ways()
+    drawn = np.random.default_rng(n)
+    return drawn.normal(size=(n, F)), edges, drawn.normal(size=(edges.shape[1], D))
 
 
-def test_the_adjacency_is_the_papers_formula():
-    a = torch.eye(4)  # A + I
-    a[PATH[0], PATH[1]] = a[PATH[1], PATH[0]] = 1
-    d = a.sum(1).diag().rsqrt().nan_to_num(posinf=0)  # D^-½
-    adjacency = normalised_adjacency(PATH, 4)
-    torch.testing.assert_close(adjacency.matrix.to_dense(), d @ a @ d)
-    torch.testing.assert_close(adjacency.transpose.to_dense(), adjacency.matrix.to_dense())
+@pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
+def test_renaming_the_nodes_only_renames_the_output_and_leaves_its_sum(layer):
+    @given(...)
+    def holds(graph: EdgeList) -> None:
+        x, edges, edge_x = dressed(graph)
+        order = np.random.default_rng(edges.shape[1]).permutation(len(x))  # new i is old order[i]
+        renamed = layer(x[order], order.argsort()[edges], edge_x)
+        plain = layer(x, edges, edge_x)
+        np.testing.assert_allclose(renamed, plain[order], atol=1e-12)  # equivariance
+        np.testing.assert_allclose(renamed.sum(0), plain.sum(0), atol=1e-11)  # invariance
+
+    holds()
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit.script")  # PyG's own business
-def test_layer_equals_pytorch_geometric():
-    from torch_geometric.nn import GCNConv
+@pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
+def test_the_order_of_the_edges_does_not_matter(layer):
+    @given(...)
+    def holds(graph: EdgeList) -> None:
+        x, edges, edge_x = dressed(graph)
+        order = np.random.default_rng(1).permutation(edges.shape[1])
+        shuffled = layer(x, edges[:, order], edge_x[order])
+        np.testing.assert_allclose(shuffled, layer(x, edges, edge_x), atol=1e-12)
 
-    ours, theirs, x = GraphConvolution(3, 2), GCNConv(3, 2), torch.randn(4, 3)
-    theirs.lin.weight.data = ours.weight.data.T.clone()
-    theirs.bias.data = ours.bias.data = torch.randn(2)
-    both_ways = torch.cat([PATH, PATH.flip(0)], dim=1)
-    expected, found = theirs(x, both_ways), ours(x, normalised_adjacency(PATH, 4))
-    torch.testing.assert_close(found, expected)
-    expected.square().sum().backward()
-    found.square().sum().backward()
-    torch.testing.assert_close(ours.weight.grad, theirs.lin.weight.grad.T)
+    holds()
 
 
-def test_sparse_and_dense_features_give_the_same():
-    sparse, dense = some_matrix()
-    layer, adjacency = GraphConvolution(4, 2), normalised_adjacency(PATH[:, :2], 3)
-    torch.testing.assert_close(layer(sparse, adjacency), layer(dense, adjacency))
+@pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
+def test_a_node_hears_along_its_incoming_edges_and_from_nowhere_else(layer):
+    @given(...)
+    def holds(graph: EdgeList) -> None:
+        x, edges, edge_x = dressed(graph)
+        assume(len(x) > 0)
+        louder = x.copy()
+        louder[0] += 1
+        told = {0, *edges[1, edges[0] == 0]}
+        moved = ~np.isclose(layer(louder, edges, edge_x), layer(x, edges, edge_x)).all(axis=1)
+        assert set(moved.nonzero()[0]) <= told
+
+    holds()
 
 
-def test_renaming_the_nodes_only_renames_the_output():
-    layer, x = GraphConvolution(3, 2), torch.randn(4, 3)
-    order = torch.tensor([2, 0, 3, 1])  # new node i is old node order[i]
-    renamed = normalised_adjacency(order.argsort()[PATH], 4)
-    torch.testing.assert_close(
-        layer(x[order], renamed), layer(x, normalised_adjacency(PATH, 4))[order]
-    )
+def test_the_aggregates_of_a_small_graph_are_those_by_hand():
+    messages, target = np.array([[1.0], [5.0], [-2.0]]), np.array([0, 0, 2])  # node 1 hears nothing
+    assert total(messages, target, 3).tolist() == [[6], [0], [-2]]
+    assert mean(messages, target, 3).tolist() == [[3], [0], [-2]]
+    assert maximum(messages, target, 3).tolist() == [[5], [0], [-2]]
+    scored = np.array([[np.log(3), 1.0], [0.0, 5.0], [7.0, -2.0]])  # shares ¾ and ¼; alone: 1
+    np.testing.assert_allclose(attention(scored, target, 3), [[2], [0], [-2]])
 
 
-def test_information_travels_one_edge_per_layer():
-    layer, x, adjacency = GraphConvolution(3, 2), torch.randn(4, 3), normalised_adjacency(PATH, 4)
-    changed = x.clone()
-    changed[3] += 1.0
-    moved = (layer(changed, adjacency) != layer(x, adjacency)).any(dim=1)
-    assert moved.tolist() == [False, False, True, True]  # node 3 and its neighbour 2
+def test_attention_survives_scores_that_would_overflow():
+    scored = np.array([[1e4, 1.0], [1e4, 3.0], [-1e4, 5.0]])
+    np.testing.assert_allclose(attention(scored, np.array([0, 0, 1]), 2), [[2], [5]])
+
+
+LOOPY = EdgeList(np.zeros((3, 0)), np.array([[0, 0, 0, 1], [0, 1, 1, 2]]), np.zeros((4, 0)))
+
+
+@pytest.mark.parametrize("name", ["gcn", "gat", "gatv2", "mpnn"])
+def test_the_layer_equals_pygs_on_any_graph(name):
+    @given(...)
+    @example(LOOPY)
+    def holds(graph: EdgeList) -> None:
+        assume(len(graph.x) > 0)
+        x, edges, edge_x = dressed(graph)
+        with torch.no_grad():
+            expected = pyg_layer(name, torch.tensor(x), torch.tensor(edges), torch.tensor(edge_x))
+        found = LAYERS.get(name, edge_network)(x, edges, edge_x)
+        np.testing.assert_allclose(found, expected.numpy(), atol=1e-12)
+
+    holds()
+
+
+def edge_network(x, edges, edge_x):
+    return mpnn(x, edges, edge_x, lambda e: np.maximum(e @ NETWORK, 0), ROOT, BIAS)
+
+
+def pyg_layer(name: str, x: torch.Tensor, edges: torch.Tensor, edge_x: torch.Tensor):
+    """PyG's own layer with the weights above."""
+    from torch import nn
+    from torch_geometric.nn import GATConv, GATv2Conv, GCNConv, NNConv
+
+    def put(parameter: nn.Parameter, value: np.ndarray) -> None:
+        parameter.data = torch.tensor(value).reshape(parameter.shape)
+
+    if name == "gcn":
+        layer = GCNConv(F, G)
+        put(layer.lin.weight, ROOT.T)
+        put(layer.bias, BIAS)
+    elif name == "gat":
+        layer = GATConv(F, G, heads=H)
+        put(layer.lin.weight, WEIGHT.T)
+        put(layer.att_dst, TO)
+        put(layer.att_src, OF)
+        put(layer.bias, WIDE_BIAS)
+    elif name == "gatv2":
+        layer = GATv2Conv(F, G, heads=H)
+        put(layer.lin_r.bias, np.zeros(H * G))
+        put(layer.lin_l.bias, np.zeros(H * G))
+        put(layer.lin_r.weight, WEIGHT.T)
+        put(layer.lin_l.weight, OTHER_WEIGHT.T)
+        put(layer.att, SCORE)
+        put(layer.bias, WIDE_BIAS)
+    else:
+        network = nn.Sequential(nn.Linear(D, F * G, bias=False), nn.ReLU())
+        layer = NNConv(F, G, network)
+        put(network[0].weight, NETWORK.T)
+        put(layer.lin.weight, ROOT.T)
+        put(layer.bias, BIAS)
+        return layer(x, edges, edge_x)
+    return layer(x, edges)

@@ -5,26 +5,30 @@ import pytest
 
 from hour9.engine.checkpoint import Checkpoint
 from hour9.engine.run import Run
+from hour9.engine.settings import Settings, load_settings
 from hour9.graphs.nodes import TASK
-from hour9.graphs.representations import UnknownNode
-from hour9.graphs.settings import Gcn
+from hour9.graphs.settings import Gat, Gcn
+from hour9.graphs.tables import UnknownNode
 from hour9.params import read_params
 from hour9.task import Source, Tables, UnknownName, without_test
 from hour9.validate import DataRejected, check
 
 SOURCE = Source(root="src/hour9/graphs/digits.py", size=500)
-SETTINGS = Gcn(
-    task="nodes",
-    topic="graphs",
-    parent="data/nodes",
-    architecture="gcn",
-    device="cpu",
-    precision="fp32",
-    epochs=60,
-    patience=60,
-    learning_rate=0.05,
-    decay=False,
-)
+SHARED = {
+    "task": "nodes",
+    "topic": "graphs",
+    "parent": "data/nodes",
+    "device": "cpu",
+    "precision": "fp32",
+    "epochs": 60,
+    "patience": 60,
+    "learning_rate": 0.05,
+    "decay": False,
+}
+SETTINGS = {
+    "gcn": Gcn(architecture="gcn", **SHARED),
+    "gat": Gat(architecture="gat", heads=2, **SHARED),
+}
 
 
 @pytest.fixture(scope="module")
@@ -32,13 +36,18 @@ def tables() -> Tables:
     return TASK.ingest(SOURCE)
 
 
+@pytest.fixture(scope="module", params=SETTINGS)
+def settings(request: pytest.FixtureRequest) -> Settings:
+    """One after the other, what each architecture may vary."""
+    return SETTINGS[request.param]
+
+
 @pytest.fixture(scope="module")
-def model(tables: Tables, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train(tables, tmp_path_factory.mktemp("nodes"))
+def model(tables: Tables, settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(tables, tmp_path_factory.mktemp("nodes"), settings)
 
 
-def train(tables: Tables, folder: Path, **more) -> Path:
-    settings, seconds = more.pop("settings", SETTINGS), more.pop("seconds", 1e9)
+def train(tables: Tables, folder: Path, settings: Settings, seconds: float = 1e9, **more) -> Path:
     checkpoint = Checkpoint(folder / "checkpoint", seconds)
     TASK.train(Run(settings, without_test(tables), folder, folder / "model", checkpoint, **more))
     return folder / "model"
@@ -114,21 +123,21 @@ def test_an_edge_that_stands_twice_or_backwards_or_on_itself_breaks_the_contract
             check(TASK, {**tables, "edges": again})
 
 
-def test_the_candidate_of_params_finds_more_than_one_that_is_blind_to_edges(tmp_path):
+@pytest.mark.parametrize("candidate", ["nodes-gcn", "nodes-gat"])
+def test_the_candidate_of_params_finds_more_than_one_that_is_blind_to_edges(tmp_path, candidate):
     """Beyond doubt: two standard errors of the paired difference on the test nodes."""
-    params = read_params()
-    tables = TASK.ingest(Source(**params["tasks"]["nodes"]["source"]))
-    folder = train(tables, tmp_path, settings=Gcn(**params["candidates"]["nodes-gcn"]))
+    tables = TASK.ingest(Source(**read_params()["tasks"]["nodes"]["source"]))
+    folder = train(tables, tmp_path, load_settings(candidate))
     test = tables["cases"]["split"] == "test"
     gain = (TASK.score(folder, tables)["score"] - TASK.baseline(tables)["score"])[test]
     assert gain.mean() > 2 * gain.sem()
 
 
-def test_the_same_training_gives_the_same_bytes(tables, model, tmp_path):
-    assert content(train(tables, tmp_path)) == content(model)
+def test_the_same_training_gives_the_same_bytes(tables, settings, model, tmp_path):
+    assert content(train(tables, tmp_path, settings)) == content(model)
 
 
-def test_a_killed_training_goes_on_to_the_same_bytes(tables, model, tmp_path):
+def test_a_killed_training_goes_on_to_the_same_bytes(tables, settings, model, tmp_path):
     class Killed(Exception):  # noqa: N818
         pass
 
@@ -137,15 +146,15 @@ def test_a_killed_training_goes_on_to_the_same_bytes(tables, model, tmp_path):
             raise Killed
 
     with pytest.raises(Killed):
-        train(tables, tmp_path, seconds=0, publish=publish)
+        train(tables, tmp_path, settings, seconds=0, publish=publish)
     assert not (tmp_path / "model").exists()
-    assert content(train(tables, tmp_path)) == content(model)
+    assert content(train(tables, tmp_path, settings)) == content(model)
 
 
-def test_the_labels_of_test_nodes_change_nothing(tables, model, tmp_path):
+def test_the_labels_of_test_nodes_change_nothing(tables, settings, model, tmp_path):
     cases = tables["cases"].copy()
     cases.loc[cases["split"] == "test", "target"] = 0
-    assert content(train({**tables, "cases": cases}, tmp_path)) == content(model)
+    assert content(train({**tables, "cases": cases}, tmp_path, settings)) == content(model)
 
 
 def test_a_case_scores_one_where_the_answer_is_its_label(tables, model):

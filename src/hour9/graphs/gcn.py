@@ -1,12 +1,43 @@
 """The graph convolutional network.
 
-Shapes: N nodes, F features, H hidden, K classes.
+Shapes: N nodes, E edges, F features, H hidden, K classes. `edges` is (2, E), each edge once: row 0
+the sources, row 1 the targets.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hour9.graphs.message_passing import GraphConvolution, Sparse
+from hour9.graphs.sparse import Sparse
+
+
+class GraphConvolution(nn.Module):
+    """One step of averaging over neighbours (Kipf & Welling 2017, eq. 2): Â X W + b.
+
+    Node by node: x'_i = b + Σ_j Â_ij W x_j, over the neighbours j of i and i itself.
+    """
+
+    def __init__(self, features_in: int, features_out: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(features_in, features_out))
+        self.bias = nn.Parameter(torch.zeros(features_out))
+        nn.init.xavier_uniform_(self.weight)
+
+    def forward(self, x: Tensor | Sparse, adjacency: Sparse) -> Tensor:  # (N, F_in) -> (N, F_out)
+        return adjacency @ (x @ self.weight) + self.bias
+
+
+def normalised_adjacency(
+    edges: Tensor, num_nodes: int, dtype: torch.dtype = torch.float32
+) -> Sparse:  # (2, E) -> (N, N)
+    """Â = D^-½ (A + I) D^-½: every node is its own neighbour, d counts neighbours.
+
+    Â_ij = 1 / √(d_i d_j) for neighbours i, j, else 0.
+    """
+    loops = torch.arange(num_nodes).expand(2, -1)  # (2, N)
+    row, column = torch.cat([edges, edges.flip(0), loops], dim=1)  # (2E + N,) each
+    degree = torch.bincount(row, minlength=num_nodes).to(dtype)  # (N,), at least 1
+    return Sparse.of(row, column, (degree[row] * degree[column]).rsqrt(), (num_nodes, num_nodes))
 
 
 class GCN(nn.Module):

@@ -1,129 +1,179 @@
-"""Message passing as a product of sparse matrices.
+"""Message passing from scratch: every graph layer is one form with three blanks to fill.
 
-A node's new vector is a weighted sum over its neighbours: row i of a sparse matrix that holds the
-weights, times the matrix of all nodes' vectors.
+    x'_i = update(x_i, aggregate over edges j → i of message(x_i, x_j, e_ji))
 
-Shapes: N nodes, E edges, F features, Z entries that are not zero. `edges` is (2, E), each edge
-once: row 0 the sources, row 1 the targets.
+(Gilmer et al. 2017, eq. 1 and 2.) A graph convolution, graph attention and the edge-conditioned
+network differ in what they fill in, and in nothing else. Here in NumPy, to be read and to be
+checked against; `gcn`, `gat` and `mpnn` compute the same as products of sparse matrices.
+
+Shapes: N nodes, E edges, F features in, G features out, H heads, D edge features, M message width.
+`edges` is (2, E): row 0 the sources j, row 1 the targets i.
 """
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+import numpy as np
+
+from hour9.graphs.representations import Floats, Ints
+
+SLOPE = 0.2
+"""Of the leaky ReLU on attention scores (Veličković et al. 2018, section 2.1)."""
+
+Message = Callable[[Floats, Floats, Floats], Floats]
+"""(E, F) targets, (E, F) sources, (E, D) -> (E, M)."""
+
+Aggregate = Callable[[Floats, Ints, int], Floats]
+"""(E, M) messages, (E,) targets, N -> (N, M); a node that hears nothing gets 0."""
+
+Update = Callable[[Floats, Floats], Floats]
+"""(N, F), (N, M) -> (N, G)."""
 
 
-class GraphConvolution(nn.Module):
-    """One step of averaging over neighbours (Kipf & Welling 2017, eq. 2): Â X W + b.
+def propagate(
+    x: Floats, edges: Ints, edge_x: Floats, message: Message, aggregate: Aggregate, update: Update
+) -> Floats:  # (N, F), (2, E), (E, D) -> (N, G)
+    """The one form."""
+    source, target = edges
+    heard = aggregate(message(x[target], x[source], edge_x), target, len(x))  # (N, M)
+    return update(x, heard)
 
-    Node by node: x'_i = b + Σ_j Â_ij W x_j, over the neighbours j of i and i itself.
+
+def total(messages: Floats, target: Ints, n: int) -> Floats:
+    """Σ: tells multisets of neighbours apart, as the mean and the maximum do not."""
+    out = np.zeros((n, *messages.shape[1:]))
+    np.add.at(out, target, messages)
+    return out
+
+
+def mean(messages: Floats, target: Ints, n: int) -> Floats:
+    """The share of each kind of neighbour, whatever their number."""
+    count = np.maximum(np.bincount(target, minlength=n), 1)  # (N,)
+    return total(messages, target, n) / count.reshape(n, *[1] * (messages.ndim - 1))
+
+
+def maximum(messages: Floats, target: Ints, n: int) -> Floats:
+    """Which kinds of neighbours there are at all."""
+    out = np.full((n, *messages.shape[1:]), -np.inf)
+    np.maximum.at(out, target, messages)
+    return np.where(np.isneginf(out), 0.0, out)
+
+
+def attention(messages: Floats, target: Ints, n: int) -> Floats:  # (E, H, 1 + G) -> (N, H, G)
+    """A mean with learnt weights: column 0 of a message is its score, the rest its value.
+
+    Σ_j α_ij v_j with α_ij = exp(s_ij) / Σ_k exp(s_ik), over the edges into i.
     """
-
-    def __init__(self, features_in: int, features_out: int):
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(features_in, features_out))
-        self.bias = nn.Parameter(torch.zeros(features_out))
-        nn.init.xavier_uniform_(self.weight)
-
-    def forward(self, x: Tensor | Sparse, adjacency: Sparse) -> Tensor:  # (N, F_in) -> (N, F_out)
-        return adjacency @ (x @ self.weight) + self.bias
+    score, value = messages[..., :1], messages[..., 1:]
+    weight = np.exp(score - maximum(score, target, n)[target])  # the largest is 1: no overflow
+    share = weight / total(weight, target, n)[target]  # (E, H, 1)
+    return total(share * value, target, n)
 
 
-def normalised_adjacency(edges: Tensor, num_nodes: int) -> Sparse:  # (2, E) -> (N, N)
-    """Â = D^-½ (A + I) D^-½: every node is its own neighbour, d counts neighbours.
-
-    Â_ij = 1 / √(d_i d_j) for neighbours i, j, else 0.
-    """
-    loops = torch.arange(num_nodes).expand(2, -1)  # (2, N)
-    row, column = torch.cat([edges, edges.flip(0), loops], dim=1)  # (2E + N,) each
-    degree = torch.bincount(row, minlength=num_nodes).float()  # (N,), at least 1
-    return Sparse.of(row, column, (degree[row] * degree[column]).rsqrt(), (num_nodes, num_nodes))
+def with_self_loops(edges: Ints, n: int) -> Ints:  # (2, E) -> (2, E')
+    """Every node its own neighbour, once."""
+    loops = np.tile(np.arange(n), (2, 1))
+    return np.concatenate([edges[:, edges[0] != edges[1]], loops], axis=1)
 
 
-@dataclass(frozen=True)
-class Sparse:
-    """A constant sparse matrix A: A @ x is a dense product through which gradients pass to x.
-
-    The gradient is Aᵀ g, so the transpose stands ready beside it. Both are stored by rows (CSR),
-    whose sums run in a fixed order and need no atomic addition.
-    """
-
-    matrix: Tensor  # (n, m)
-    transpose: Tensor  # (m, n)
-    order: Tensor  # (Z,), which entry of `matrix` is at each place of `transpose`
-
-    @classmethod
-    def of(cls, row: Tensor, column: Tensor, value: Tensor, shape: tuple[int, int]) -> Sparse:
-        """From entries in any order, none twice."""
-        n, m = shape
-        by_row = torch.argsort(row * m + column)
-        row, column, value = row[by_row], column[by_row], value[by_row]
-        order = torch.argsort(column * n + row)
-        return cls(
-            matrix=rows_of(row, column, value, (n, m)),
-            transpose=rows_of(column[order], row[order], value[order], (m, n)),
-            order=order,
-        )
-
-    @property
-    def shape(self) -> torch.Size:
-        return self.matrix.shape
-
-    def to(self, device: torch.device) -> Sparse:
-        parts = (self.matrix, self.transpose, self.order)
-        return Sparse(*(part.to(device) for part in parts))
-
-    def dropout(self, share: float, training: bool) -> Sparse:
-        """Zero a share of the entries and enlarge the others: a new mask at each call."""
-        if not training or share == 0:
-            return self
-        values = F.dropout(self.matrix.values(), share)  # (Z,)
-        return replace(
-            self,
-            matrix=with_values(self.matrix, values),
-            transpose=with_values(self.transpose, values[self.order]),
-        )
-
-    def __matmul__(self, x: Tensor) -> Tensor:  # (m, F) -> (n, F)
-        return Product.apply(self.matrix, self.transpose, x)
-
-
-class Product(torch.autograd.Function):
-    """A x, whose gradient is Aᵀ g. In the format of A: sparse products know no short one."""
-
-    @staticmethod
-    def forward(ctx: Any, matrix: Tensor, transpose: Tensor, x: Tensor) -> Tensor:
-        ctx.transpose, ctx.dtype = transpose, x.dtype
-        return product(matrix, x)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, None, Tensor]:  # type: ignore[override]
-        return None, None, product(ctx.transpose, gradient).to(ctx.dtype)
-
-
-def product(matrix: Tensor, x: Tensor) -> Tensor:
-    """The product in the matrix's own format, whatever format surrounds it."""
-    with torch.autocast(x.device.type, enabled=False):
-        return matrix @ x.to(matrix.dtype)
-
-
-def rows_of(row: Tensor, column: Tensor, value: Tensor, shape: tuple[int, int]) -> Tensor:
-    """The CSR tensor of entries sorted by row."""
-    start = F.pad(torch.bincount(row, minlength=shape[0]).cumsum(0), (1, 0))  # (n + 1,)
-    with warnings.catch_warnings():  # Torch calls CSR "beta", once a process
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support")
-        return torch.sparse_csr_tensor(
-            start.int(), column.int(), value, shape, check_invariants=True
-        )
-
-
-def with_values(matrix: Tensor, values: Tensor) -> Tensor:
-    """The same pattern with other values."""
-    return torch.sparse_csr_tensor(
-        matrix.crow_indices(), matrix.col_indices(), values, matrix.shape, check_invariants=False
+def gcn(x: Floats, edges: Ints, weight: Floats, bias: Floats) -> Floats:  # (N, F) -> (N, G)
+    """Graph convolution (Kipf & Welling 2017, eq. 2): x'_i = b + Σ_j W x_j / √(d_i d_j)."""
+    edges = with_self_loops(edges, len(x))
+    degree = np.bincount(edges[1], minlength=len(x))  # (N,), edges into a node, at least 1
+    norm = 1 / np.sqrt(degree[edges[0]] * degree[edges[1]])  # (E',)
+    return propagate(
+        x @ weight,
+        edges,
+        norm[:, None],
+        message=lambda target, source, norm: norm * source,
+        aggregate=total,
+        update=lambda _, heard: heard + bias,
     )
+
+
+def gat(
+    x: Floats, edges: Ints, weight: Floats, to: Floats, of: Floats, bias: Floats
+) -> Floats:  # (N, F), weight (F, H G), to and of (H, G) -> (N, H G)
+    """Graph attention (Veličković et al. 2018, eq. 1 to 5), heads side by side.
+
+    s_ij = LeakyReLU(to · W x_i + of · W x_j): the paper's a is `to` and `of`, one after the other.
+    """
+    edges = with_self_loops(edges, len(x))
+
+    def message(target: Floats, source: Floats, _: Floats) -> Floats:  # (E', H, 1 + G)
+        score = leaky_relu((to * target + of * source).sum(-1, keepdims=True))
+        return np.concatenate([score, source], axis=-1)
+
+    h = (x @ weight).reshape(len(x), *of.shape)  # (N, H, G)
+    return propagate(
+        h,
+        edges,
+        none(edges),
+        message,
+        attention,
+        lambda _, heard: heard.reshape(len(x), bias.size) + bias,
+    )
+
+
+def gatv2(
+    x: Floats, edges: Ints, to_weight: Floats, of_weight: Floats, score: Floats, bias: Floats
+) -> Floats:  # (N, F), weights (F, H G), score (H, G) -> (N, H G)
+    """Attention whose ranking may differ from node to node (Brody et al. 2022, eq. 7).
+
+    s_ij = score · LeakyReLU(W_to x_i + W_of x_j), and the values are W_of x_j.
+    """
+    n = len(x)
+    edges = with_self_loops(edges, n)
+
+    def message(target: Floats, source: Floats, _: Floats) -> Floats:  # (E', H, 1 + G)
+        at, heard = target[:, 0], source[:, 1]  # (E', H, G) each
+        rank = (score * leaky_relu(at + heard)).sum(-1, keepdims=True)
+        return np.concatenate([rank, heard], axis=-1)
+
+    h = np.stack([x @ to_weight, x @ of_weight], axis=1).reshape(n, 2, *score.shape)
+    return propagate(
+        h,
+        edges,
+        none(edges),
+        message,
+        attention,
+        lambda _, heard: heard.reshape(n, bias.size) + bias,
+    )
+
+
+def mpnn(
+    x: Floats,
+    edges: Ints,
+    edge_x: Floats,
+    network: Callable[[Floats], Floats],
+    root: Floats,
+    bias: Floats,
+    aggregate: Aggregate = total,
+) -> Floats:  # (N, F), root (F, G), network (E, D) -> (E, F G); gives (N, G)
+    """The edge network (Gilmer et al. 2017, section 5): x'_i = b + W x_i + Σ_j A(e_ji) x_j.
+
+    What an edge carries decides how the neighbour is heard: A(e) is a matrix, made by a network.
+    """
+
+    def message(target: Floats, source: Floats, edge_x: Floats) -> Floats:  # (E, G)
+        matrices = network(edge_x).reshape(len(source), *root.shape)  # (E, F, G)
+        return np.einsum("ef,efg->eg", source, matrices)
+
+    return propagate(
+        x, edges, edge_x, message, aggregate, update=lambda x, heard: x @ root + heard + bias
+    )
+
+
+def side_by_side(bias: Floats) -> Update:
+    """What each head heard in one row, and a bias."""
+    return lambda _, heard: heard.reshape(len(heard), bias.size) + bias  # (N, H, G) -> (N, H G)
+
+
+def leaky_relu(x: Floats) -> Floats:
+    return np.where(x > 0, x, SLOPE * x)
+
+
+def none(edges: Ints) -> Floats:  # (E, 0)
+    """No edge features."""
+    return np.zeros((edges.shape[1], 0))

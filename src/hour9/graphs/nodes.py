@@ -24,10 +24,11 @@ from hour9.engine.randomness import seed_all
 from hour9.engine.run import Run
 from hour9.engine.weights import load_model, save_model
 from hour9.graphs.digits import read_digits
-from hour9.graphs.gcn import GCN
-from hour9.graphs.message_passing import Sparse, normalised_adjacency
-from hour9.graphs.representations import Graph, find
-from hour9.graphs.settings import Gcn
+from hour9.graphs.gat import GAT
+from hour9.graphs.gcn import GCN, normalised_adjacency
+from hour9.graphs.settings import Gat, Gcn
+from hour9.graphs.sparse import Sparse
+from hour9.graphs.tables import Graph, find
 from hour9.sources.planetoid import download, read_planetoid
 from hour9.task import Source, Tables, Task, UnknownName
 
@@ -115,7 +116,7 @@ def contract(_: Tables) -> dict[str, list[Expectation]]:
 
 def train(run: Run) -> None:
     """Full-batch training; the epoch is chosen on the validation nodes."""
-    settings: Gcn = run.settings
+    settings: Gcn | Gat = run.settings
     seed_all(settings.seed)
     graph, cases = Graph.of(run.tables), run.tables["cases"]
     features, adjacency = matrices(graph, pick_device(settings.device))
@@ -155,21 +156,19 @@ def labelled(graph: Graph, cases: pd.DataFrame, split: str) -> dict[str, Tensor]
 def matrices(
     graph: Graph, device: torch.device, width: int | None = None
 ) -> tuple[Sparse, Sparse]:  # (N, F), (N, N)
-    """Features and Â of a graph, on the device."""
+    """Features and Â of a graph, on the device; attention reads of Â whom a node hears."""
     adjacency = normalised_adjacency(graph.edges, len(graph.nodes))
     return graph.features(width).to(device), adjacency.to(device)
 
 
-def build(config: dict[str, Any]) -> GCN:
+def build(config: dict[str, Any]) -> GCN | GAT:
     """The model that a config describes, not yet trained."""
-    settings = config["settings"]
-    return GCN(
-        config["features"],
-        settings["hidden"],
-        config["classes"],
-        settings["feature_dropout"],
-        settings["hidden_dropout"],
-    )
+    settings, features, classes = config["settings"], config["features"], config["classes"]
+    dropout = settings["feature_dropout"], settings["hidden_dropout"]
+    if settings["architecture"] == "gat":
+        width = settings["hidden"], settings["heads"]
+        return GAT(features, *width, classes, *dropout, settings["attention_dropout"])
+    return GCN(features, settings["hidden"], classes, *dropout)
 
 
 def predict(folder: Path, graph: Graph) -> Tensor:  # (N, K)

@@ -16,3 +16,16 @@ class Gcn(Supervised, frozen=True, extra="forbid"):
     feature_dropout: float = Field(0.5, ge=0, lt=1, description="share of feature entries hidden")
     hidden_dropout: float = Field(0.5, ge=0, lt=1, description="share of hidden units hidden")
     l2: float = Field(5e-4, ge=0, le=1, description="penalty on half the squared first weights")
+
+
+class Gat(Supervised, frozen=True, extra="forbid"):
+    """A graph attention network on one graph, all of it in every update."""
+
+    architecture: Literal["gat"]
+    batch_size: Literal[1] = Field(1, description="the whole graph is the one batch of an epoch")
+    hidden: PositiveInt = Field(8, le=4096, description="width of each head of the hidden layer")
+    heads: PositiveInt = Field(8, le=64, description="heads of the hidden layer")
+    feature_dropout: float = Field(0.6, ge=0, lt=1, description="share of feature entries hidden")
+    hidden_dropout: float = Field(0.6, ge=0, lt=1, description="share of hidden units hidden")
+    attention_dropout: float = Field(0.6, ge=0, lt=1, description="share of neighbours not heard")
+    l2: float = Field(5e-4, ge=0, le=1, description="penalty on half the squared first weights")
