@@ -1,6 +1,8 @@
+import io
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from hour9.config import BadSetting, check_file, check_params, set_params
 from hour9.params import read_params
@@ -59,6 +61,14 @@ def test_a_broken_file_is_refused_in_words(project, text):
     Path("params.yaml").write_text(text)
     with pytest.raises(BadSetting, match=r"params\.yaml"):
         check_file()
+
+
+def test_our_way_to_write_a_null_stays_ours(project):
+    """DVC writes dvc.lock with the same library, in the same process."""
+    set_params(["tasks.nodes.thresholds.group_gap=0.5"])
+    text = io.StringIO()
+    YAML().dump({"nothing": None}, text)
+    assert text.getvalue() == "nothing:\n"
 
 
 def test_nothing_to_set_leaves_a_file_written_by_hand_as_it_is(project):

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.representer import RoundTripRepresenter
 
 from hour9.engine.settings import Source, settings_class
 from hour9.params import PARAMS, BadSetting, NotRelative, UnknownName, check_relative, read_params
@@ -136,7 +137,7 @@ def set_params(assignments: Sequence[str], path: Path = PARAMS) -> list[str]:
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 10_000
-    yaml.representer.add_representer(type(None), represent_null)
+    yaml.Representer = NullWriter
     document = yaml.load(path.read_text())
     changed, wrong = [], []
     for assignment in assignments:
@@ -188,9 +189,17 @@ def as_yaml(value: Any) -> str:
     return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
 
 
-def represent_null(representer: Any, _: None) -> Any:
-    """Write `null`, not nothing: a reader should see that a value was left out on purpose."""
-    return representer.represent_scalar("tag:yaml.org,2002:null", "null")
+class NullWriter(RoundTripRepresenter):
+    """Writes `null`, not nothing: a reader should see that a value was left out on purpose.
+
+    A class of its own: representers belong to classes, and DVC writes dvc.lock with ruamel's.
+    """
+
+    def represent_null(self, _: None) -> Any:
+        return self.represent_scalar("tag:yaml.org,2002:null", "null")
+
+
+NullWriter.add_representer(type(None), NullWriter.represent_null)
 
 
 def leaves(section: Any, place: str = "") -> list[str]:
