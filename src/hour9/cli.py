@@ -8,11 +8,11 @@ import json
 import os
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stderr
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hour9.params import PARAMS
+from hour9.params import PARAMS, STATE
 from hour9.stage import ENVIRONMENT
 
 if TYPE_CHECKING:
@@ -154,7 +154,11 @@ def run_flow(names: dict[str, str], total: int, force: list[str]) -> None:
         from flows.pipeline import pipeline
 
         servers.wait_for(f"{api}/health")
-        with Board(total, on_first=lambda: runs.note("prefect", started)):
+        with (
+            (STATE / "tools.log").open("w") as chatter,
+            redirect_stderr(chatter),  # the tools' own bars would tear the board
+            Board(total, on_first=lambda: runs.note("prefect", started)),
+        ):
             state = pipeline(**names, return_state=True)
     if not state.is_completed():
         raise RunFailed(str(state.result(raise_on_failure=False)))

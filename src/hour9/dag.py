@@ -59,7 +59,7 @@ def open_repo() -> Repo:
     os.environ["SHELL"] = "/bin/sh"  # DVC runs the commands in the user's own, whatever it is
     from dvc.repo import Repo
 
-    logging.getLogger("dvc").setLevel(logging.ERROR)  # the stages speak for themselves
+    logging.getLogger("dvc").setLevel(logging.CRITICAL)  # no bars, no chatter: stages speak
     return Repo(_wait_for_lock=True)
 
 

@@ -23,7 +23,12 @@ class Board(logging.Handler):
         self.running: dict[str, tuple[float, str]] = {}
         self.on_first: Callable[[], None] | None = on_first
         self.console = Console(file=sys.stdout, highlight=False)
-        self.live = Live(get_renderable=self.draw, console=self.console, refresh_per_second=2)
+        self.live = Live(
+            get_renderable=self.draw,
+            console=self.console,
+            refresh_per_second=2,
+            redirect_stderr=False,
+        )
 
     def __enter__(self) -> "Board":
         logging.getLogger(TASKS).addHandler(self)
