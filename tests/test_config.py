@@ -59,8 +59,9 @@ def test_the_way_back_from_a_value_to_none_can_be_typed(project):
 @pytest.mark.parametrize("text", ["", "hello", "[1, 2]", "tasks: null", "tasks: {"])
 def test_a_broken_file_is_refused_in_words(project, text):
     Path("params.yaml").write_text(text)
-    with pytest.raises(BadSetting, match=r"params\.yaml"):
-        check_file()
+    for look in (check_file, lambda: set_params([]), lambda: set_params(["a.b=1"])):
+        with pytest.raises(BadSetting, match=r"params\.yaml"):
+            look()
 
 
 def test_our_way_to_write_a_null_stays_ours(project):

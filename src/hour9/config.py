@@ -134,7 +134,11 @@ def set_params(assignments: Sequence[str], path: Path = PARAMS) -> list[str]:
 
     Nothing is written unless everything fits.
     """
-    yaml = YAML()
+    current = read_params(path)  # says in words where the file is no YAML
+    if not assignments:
+        check_params(current)
+        return []
+    yaml = YAML()  # round trip: builds no objects of the file's choosing
     yaml.preserve_quotes = True
     yaml.width = 10_000
     yaml.Representer = NullWriter
@@ -148,8 +152,6 @@ def set_params(assignments: Sequence[str], path: Path = PARAMS) -> list[str]:
     if wrong:
         raise BadSetting("\n".join(wrong))
     check_params(document)
-    if not changed:
-        return []
     text = io.StringIO()
     yaml.dump(document, text)
     scratch = path.with_suffix(".part")

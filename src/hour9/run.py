@@ -14,8 +14,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -174,23 +172,3 @@ def where_time_went(started: float, ended: float) -> dict[str, float]:
         name = KINDS[rank[min(running)]] if running else REST
         seconds[name] = seconds.get(name, 0.0) + b - a
     return seconds
-
-
-def candidates_table() -> list[dict[str, Any]]:
-    """What the outs say of each candidate, in the order of params.yaml."""
-    from hour9.params import REPORTS, read_params
-
-    rows = []
-    for name, section in read_params()["candidates"].items():
-        report = Path(REPORTS / section["task"] / name)
-        row: dict[str, Any] = {
-            "topic": section["topic"],
-            "task": section["task"],
-            "candidate": name,
-            "verdict": None,
-        }
-        if (report / "gates.json").exists() and (report / "metrics.json").exists():
-            row |= json.loads((report / "gates.json").read_text())
-            row["metrics"] = json.loads((report / "metrics.json").read_text())
-        rows.append(row)
-    return rows
