@@ -31,6 +31,17 @@ def command(*arguments: str, check: bool = True) -> str:
     return done.stdout
 
 
+def start_run(task: str) -> "subprocess.Popen[str]":
+    """`hour9 run` in the background; what it prints can be read line by line."""
+    return subprocess.Popen(
+        [str(BIN / "hour9"), "run", "--task", task],
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
 def test_the_road_from_raw_data_to_the_registry_and_back_to_nothing_to_do(project):
     said = command("hour9", "run", "--task", "taxi")
     for stage in ("ingest@taxi", "train@taxi-qlearning", "register@taxi", "report"):
@@ -118,13 +129,7 @@ def test_a_wrong_setting_is_refused_before_anything_starts(project):
 
 def test_a_second_run_waits_and_says_for_whom(project):
     with run.one_run():
-        second = subprocess.Popen(
-            [str(BIN / "hour9"), "run", "--task", "nowhere"],
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        second = start_run("nowhere")
         assert second.stdout
         assert f"process {os.getpid()}" in second.stdout.readline()
     assert "no task 'nowhere'" in second.communicate()[0]
@@ -140,13 +145,7 @@ def test_a_run_that_is_told_to_stop_stops_and_leaves_nothing_running(project):
         "x",
         check=False,
     )
-    process = subprocess.Popen(
-        [str(BIN / "hour9"), "run", "--task", "taxi"],
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    process = start_run("taxi")
     assert process.stdout
     assert any("steps, validation" in line for line in process.stdout)
     children = psutil.Process(process.pid).children(recursive=True)
