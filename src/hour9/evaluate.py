@@ -1,6 +1,7 @@
 """Evaluate: the evidence table of a candidate, its task's cases with one score each."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +17,7 @@ class IncompleteEvidence(RuntimeError):  # noqa: N818 - reads as a sentence wher
 
 
 def evaluate(name: str) -> None:
-    """Score every case and its baseline; write evidence.parquet and metrics.json."""
+    """Score every case and its baseline; write evidence.parquet, metrics.json and pictures."""
     settings = load_settings(name)
     prepare_threads(settings.threads)
     task = load_task(settings.task)
@@ -27,6 +28,11 @@ def evaluate(name: str) -> None:
     evidence.to_parquet(report / "evidence.parquet", index=False)
     metrics = {"metric": task.metric, **summary(evidence)}
     (report / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    pictures = report / "pictures"
+    shutil.rmtree(pictures, ignore_errors=True)
+    pictures.mkdir()
+    if task.draw:
+        task.draw(MODELS / settings.task / name, tables, pictures)
     print(", ".join(f"{split} {value:.4g}" for split, value in summary(evidence).items()))
 
 

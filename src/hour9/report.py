@@ -1,5 +1,6 @@
 """Report: reports/index.html, the page to look at. One file, nothing loaded from elsewhere."""
 
+import base64
 import io
 import json
 from pathlib import Path
@@ -26,8 +27,19 @@ def report(name: str = "") -> None:
     PAGE.parent.mkdir(exist_ok=True)
     STANDING.write_text(json.dumps(rows, indent=2) + "\n")
     for row in rows:
-        row["curve"] = curve_svg(REPORTS / row["task"] / row["candidate"] / "curve.json")
+        folder = REPORTS / row["task"] / row["candidate"]
+        row["curve"] = curve_svg(folder / "curve.json")
+        row["pictures"] = [
+            {"title": path.stem.replace("_", " "), "data": inline(path)}
+            for path in sorted((folder / "pictures").glob("*.*"))
+        ]
     PAGE.write_text(template.render(rows=rows))
+
+
+def inline(path: Path) -> str:
+    """A picture as text that can stand in the page itself."""
+    kind = path.suffix.removeprefix(".")
+    return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
 def standing() -> list[dict[str, Any]]:

@@ -68,6 +68,14 @@ class Task:
     example: Callable[[Tables], pd.DataFrame]
     """A few requests that `answer` can take: the signature of the registered model."""
 
+    draw: Callable[[Path, Tables, Path], None] | None = None
+    """Model folder, tables, a folder that is there -> pictures in it, PNG or GIF: what the model
+    looks at. The same model gives the same bytes; the file's name is the picture's title."""
+
+    explain: Callable[[Path], Callable[[str], list[tuple[str, float]]]] | None = None
+    """Model folder -> a function from a text to its words, each with what it added to the answer:
+    positive where it spoke for the answer, negative where against."""
+
 
 def load_task(name: str) -> Task:
     """Import `hour9.<topic>.<task>` and return its TASK."""

@@ -101,6 +101,7 @@ def ensure_version(
         client.log_metric(run_id, f"{name}_score", metrics[name])
     for name in ("evidence.parquet", "metrics.json", "gates.json", "curve.json"):
         client.log_artifact(run_id, str(report / name), "evidence")
+    client.log_artifacts(run_id, str(report / "pictures"), "pictures")
     model_id = log_model(run_id, item, settings["topic"], model, example, answers)
     tags = {
         **{f"hour9.{name}": str(value) for name, value in asdict(item).items()},
