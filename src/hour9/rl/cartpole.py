@@ -23,6 +23,8 @@ from hour9.rl.environments import (
     environment_rules,
     make,
     play,
+    see_worse,
+    share_of_noise,
 )
 from hour9.task import Source, Tables, Task
 
@@ -141,9 +143,16 @@ def contract(tables: Tables) -> dict[str, list[Expectation]]:
 
 
 def score(folder: Path, tables: Tables) -> pd.DataFrame:
-    """The return of each case's episode, played greedily."""
+    """The return of each case's episode, played greedily; what is seen may be noisy."""
     network, _ = dqn.load_network(folder)
-    return returns(tables, network.act)
+    noise = share_of_noise(tables)
+    if not noise:
+        return returns(tables, network.act)
+    scale = tables["transitions"].filter(regex=r"^observation_").std().to_numpy()  # (O,)
+    random = np.random.default_rng(0)
+    return returns(
+        tables, lambda seen: network.act(seen + noise * scale * random.normal(size=seen.shape))
+    )
 
 
 def baseline(tables: Tables) -> pd.DataFrame:
@@ -202,4 +211,5 @@ TASK = Task(
     baseline=baseline,
     answer=answer,
     example=example,
+    perturb=see_worse,
 )
