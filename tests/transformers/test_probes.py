@@ -26,7 +26,7 @@ def differing_words(probes: dict[str, pd.DataFrame]) -> pd.Series:
 def test_our_pairs_differ_in_the_identity_alone():
     probes = read_probes(OWN)
     known = {word for pair in IDENTITIES for _, who in pair for word in who.split()}
-    assert all(0 < len(words) and words <= known for words in differing_words(probes))
+    assert all(len(words) > 0 and words <= known for words in differing_words(probes))
     sentences = len(TEMPLATES) * sum(map(len, WORDS.values()))
     assert (probes["cases"]["pair"] != "").sum() == sentences * len(IDENTITIES)
     assert probes["cases"]["case"].is_unique
