@@ -84,6 +84,22 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("--alias", default="challenger", help="which version answers")
     add.set_defaults(command=predict)
 
+    add = commands.add_parser("promote", help="make a version the champion, if the gates let it")
+    add.add_argument("task")
+    add.add_argument("--version", default="", help="the challenger, if not given")
+    add.add_argument("--reason", default="", help="promote against the gates; it is kept for ever")
+    add.set_defaults(command=promote)
+
+    add = commands.add_parser("rollback", help="make the previous champion the champion again")
+    add.add_argument("task")
+    add.add_argument("--reason", default="", help="why; it goes into the journal")
+    add.set_defaults(command=rollback)
+
+    add = commands.add_parser("journal", help="who promoted what, when and why")
+    add.add_argument("task", nargs="?", default="")
+    add.add_argument("--json", action="store_true", help="for programs")
+    add.set_defaults(command=journal)
+
     add = commands.add_parser("ui", help="serve the MLflow and Prefect UIs on loopback")
     add.add_argument("--prefect-port", type=int, default=4200)
     add.add_argument("--mlflow-port", type=int, default=5000)
@@ -299,6 +315,51 @@ def predict(asked: argparse.Namespace) -> int:
 
 class NoAnswer(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised
     """No such version, or a request that its signature does not take."""
+
+
+def promote(asked: argparse.Namespace) -> int:
+    """Move `champion`, or say what speaks against it."""
+    from hour9.registry import promotion
+
+    print(promotion.promote(check_task(asked.task), asked.version, asked.reason))
+    return 0
+
+
+def rollback(asked: argparse.Namespace) -> int:
+    """Go back to the champion before."""
+    from hour9.registry import promotion
+
+    print(promotion.rollback(check_task(asked.task), asked.reason))
+    return 0
+
+
+def journal(asked: argparse.Namespace) -> int:
+    """Print the journal, oldest first, and where its chain is broken: then the status is 1."""
+    from dataclasses import asdict
+
+    from hour9.params import read_params
+    from hour9.registry.journal import breaks, entries
+
+    tasks = [check_task(asked.task)] if asked.task else list(read_params()["tasks"])
+    every = [entry for task in tasks for entry in entries(task)]
+    if asked.json:
+        print(json.dumps([asdict(entry) for entry in every], indent=2))
+    else:
+        print("\n".join(f"{entry.task} {entry}" for entry in every) or "nothing was promoted yet")
+    broken = [line for task in tasks for line in breaks(task)]
+    for line in broken:
+        print(f"the journal is broken: {line}", file=sys.stderr)
+    return 1 if broken else 0
+
+
+def check_task(name: str) -> str:
+    """The name, if params.yaml has such a task."""
+    from hour9.params import UnknownName, read_params
+
+    known = list(read_params()["tasks"])
+    if name not in known:
+        raise UnknownName(f"no task '{name}' in params.yaml; there are {', '.join(known)}")
+    return name
 
 
 def ui(asked: argparse.Namespace) -> int:
