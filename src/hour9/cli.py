@@ -100,6 +100,14 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("--json", action="store_true", help="for programs")
     add.set_defaults(command=journal)
 
+    add = commands.add_parser("trace", help="from a version back to the raw bytes")
+    add.add_argument("version", metavar="TASK@ALIAS", help="or TASK/NUMBER")
+    add.set_defaults(command=trace)
+
+    add = commands.add_parser("reproduce", help="train a version again, from its own commit")
+    add.add_argument("version", metavar="TASK@ALIAS", help="or TASK/NUMBER")
+    add.set_defaults(command=reproduce)
+
     add = commands.add_parser("ui", help="serve the MLflow and Prefect UIs on loopback")
     add.add_argument("--prefect-port", type=int, default=4200)
     add.add_argument("--mlflow-port", type=int, default=5000)
@@ -350,6 +358,24 @@ def journal(asked: argparse.Namespace) -> int:
     for line in broken:
         print(f"the journal is broken: {line}", file=sys.stderr)
     return 1 if broken else 0
+
+
+def trace(asked: argparse.Namespace) -> int:
+    """Print the chain, the version first."""
+    from hour9.registry.reproduce import trace as chain
+
+    for what, value in chain(asked.version):
+        print(f"{what:<12} {value}")
+    return 0
+
+
+def reproduce(asked: argparse.Namespace) -> int:
+    """Say whether the same bytes come out again; status 1 where they do not."""
+    from hour9.registry.reproduce import reproduce as again
+
+    outcome, differences = again(asked.version)
+    print("\n".join([f"{asked.version}: {outcome}", *differences]))
+    return 0 if outcome == "identical" else 1
 
 
 def check_task(name: str) -> str:

@@ -1,17 +1,20 @@
 """Promotion on a real registry, with two trained versions: 1 drives badly, 2 as well as can be."""
 
 import json
-import os
 import shutil
+import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 from mlflow import MlflowClient
-from tests.conftest import copy_project, stages_of, stay_in
+from safetensors.numpy import save_file
+from tests.conftest import TREE, copy_project, stages_of, stay_in
 
 from hour9.cli import main
 from hour9.config import set_params
-from hour9.registry import journal, promotion, tracking
+from hour9.registry import journal, promotion, reproduce, tracking
+from hour9.registry.lineage import dvc_md5
 from hour9.registry.promotion import Refused, guard, promote, rollback
 
 LENIENT = ["tasks.taxi.thresholds.floor=-1000.0", "tasks.taxi.thresholds.overfitting=1000.0"]
@@ -22,20 +25,24 @@ STEPS = (60_000, 600_000)
 def two_versions(tmp_path_factory, warm) -> Path:
     """A project whose registry has the two; a commit holds it all."""
     folder = copy_project(tmp_path_factory.mktemp("promotion") / "project")
-    before = Path.cwd()
-    os.chdir(folder)
     stage = stages_of(folder, warm)
-    os.system("git init -q && git add src params.yaml dvc.yaml requirements.lock")
-    for steps in STEPS:
-        set_params([*LENIENT, f"candidates.taxi-qlearning.steps={steps}"])
-        os.system("git -c user.name=t -c user.email=t@t commit -qam state")
+    with pytest.MonkeyPatch.context() as patch:
+        stay_in(folder, patch)
+        git("init", "-q")
+        git("add", *TREE)
         for kind in ("ingest", "validate"):
             stage(kind, "taxi")
-        for kind in ("train", "evaluate", "judge"):
-            stage(kind, "taxi-qlearning")
-        stage("register", "taxi")
-    os.chdir(before)
+        for steps in STEPS:
+            set_params([*LENIENT, f"candidates.taxi-qlearning.steps={steps}"])
+            git("-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qam", "state")
+            for kind in ("train", "evaluate", "judge"):
+                stage(kind, "taxi-qlearning")
+            stage("register", "taxi")
     return folder
+
+
+def git(*arguments: str) -> None:
+    subprocess.run(["git", *arguments], check=True)
 
 
 @pytest.fixture
@@ -192,3 +199,24 @@ def test_the_command_says_what_happened_and_the_journal_shows_it(client, capsys)
     assert "promote, champion 2" in capsys.readouterr().out
     assert main(["promote", "tax"]) == 1
     assert "there are sentiment, nodes, taxi, cartpole" in capsys.readouterr().err
+
+
+def test_a_version_is_traced_to_its_raw_bytes(client):
+    chain = dict(reproduce.trace("taxi/2"))
+    assert chain["data"] == dvc_md5(Path("data/taxi"))
+    assert chain["model"] == dvc_md5(Path("models/taxi/taxi-qlearning"))
+    assert len(chain["code"]) == 40
+
+
+def test_a_version_is_trained_again_from_its_own_commit_to_the_same_bytes(client):
+    """Version 1: params.yaml has moved on since."""
+    assert reproduce.reproduce("taxi/1", say=lambda _: None) == ("identical", [])
+    assert Path("params.yaml").read_text().count(f"steps: {STEPS[1]}")
+
+
+def test_where_two_models_differ_is_said(tmp_path):
+    for name, value in (("a", 1.0), ("b", 1.5)):
+        (tmp_path / name).mkdir()
+        save_file({"q": np.full(3, value)}, tmp_path / name / "model.safetensors")
+    outcome, where = reproduce.compare(tmp_path / "a", tmp_path / "b")
+    assert (outcome, where) == ("different", ["model.safetensors: q differs by up to 0.5"])

@@ -50,6 +50,18 @@ def promote(task: str, number: str = "", reason: str = "", who: str = "") -> Ent
     gate does not pass; a `reason` overrides all but the first. Raises journal.Overtaken where
     another promotion came between.
     """
+    last, examined = consider(task, number)
+    if examined.objections and not reason:
+        number = examined.version.version
+        raise Refused(
+            f"{task} version {number} is not promoted: " + "; ".join(examined.objections) + "\n"
+            f'to promote it all the same: hour9 promote {task} --version {number} --reason "…"'
+        )
+    return enter(examined, last, "promote", reason or verdict_line(examined), who)
+
+
+def consider(task: str, number: str = "") -> tuple[Entry | None, Examination]:
+    """The journal's last entry, and what speaks for and against a version now."""
     last = settle(task)
     number = number or alias(task, CHALLENGER)
     if not number:
@@ -59,12 +71,33 @@ def promote(task: str, number: str = "", reason: str = "", who: str = "") -> Ent
     examined = examine(task, number, last)
     if examined.broken:
         raise Refused(f"{task} version {number}: " + "; ".join(examined.broken))
-    if examined.objections and not reason:
-        raise Refused(
-            f"{task} version {number} is not promoted: " + "; ".join(examined.objections) + "\n"
-            f'to promote it all the same: hour9 promote {task} --version {number} --reason "…"'
-        )
-    return enter(examined, last, "promote", reason or verdict_line(examined), who)
+    return last, examined
+
+
+def preview(task: str, number: str = "") -> str:
+    """What a person should see before a yes, as Markdown."""
+    last, examined = consider(task, number)
+    champion = f"champion is version {last.champion}" if last else "there is no champion yet"
+    lines = [
+        f"## {task}: version {examined.version.version} "
+        f"({examined.version.tags['hour9.candidate']}); {champion}",
+        "| gate | verdict | value | interval | threshold | cases | why |",
+        "|---|---|---|---|---|---|---|",
+        *map(row, examined.verdicts),
+        *(f"- **{objection}**" for objection in examined.objections),
+        "",
+        "Curves and pictures: `reports/index.html`, and the run's artifacts in MLflow.",
+    ]
+    return "\n".join(lines)
+
+
+def row(verdict: Verdict) -> str:
+    """A gate as a line of a Markdown table."""
+    value = "–" if verdict.value is None else f"{verdict.value:.4g}"
+    low, high = verdict.interval or (None, None)
+    interval = "–" if low is None else f"[{low:.4g}, {high:.4g}]"
+    cells = (verdict.name, verdict.verdict, value, interval, verdict.threshold, verdict.n)
+    return "| " + " | ".join(str(cell) for cell in (*cells, verdict.why.replace("|", "/"))) + " |"
 
 
 def rollback(task: str, reason: str = "", who: str = "") -> Entry:
@@ -190,6 +223,12 @@ def alias(task: str, name: str) -> str:
     except MlflowException:
         raise Refused(f"the registry has no model '{task}'; hour9 run --task {task}") from None
     return str(aliases.get(name, ""))
+
+
+def with_models() -> list[str]:
+    """The tasks of params.yaml that the registry knows."""
+    search = connect().search_registered_models
+    return [task for task in read_params()["tasks"] if search(f"name = '{task}'")]
 
 
 def get_version(task: str, number: str) -> Any:
