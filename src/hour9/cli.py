@@ -78,11 +78,17 @@ def parser() -> argparse.ArgumentParser:
     add = commands.add_parser("report", help="draw reports/index.html again")
     add.set_defaults(command=report)
 
-    add = commands.add_parser("predict", help="ask a task's challenger")
+    add = commands.add_parser("predict", help="ask a task's champion, or else its challenger")
     add.add_argument("task")
     add.add_argument("request", help='JSON rows, e.g. \'{"text": "a fine film"}\', or plain text')
-    add.add_argument("--alias", default="challenger", help="which version answers")
+    add.add_argument("--alias", default="", help="which version answers")
     add.set_defaults(command=predict)
+
+    add = commands.add_parser("serve", help="answer for a task over HTTP, on loopback")
+    add.add_argument("task")
+    add.add_argument("--alias", default="", help="the champion, or else the challenger")
+    add.add_argument("--port", type=int, default=8000)
+    add.set_defaults(command=serve)
 
     add = commands.add_parser("promote", help="make a version the champion, if the gates let it")
     add.add_argument("task")
@@ -312,13 +318,39 @@ def predict(asked: argparse.Namespace) -> int:
         rows = json.loads(asked.request)
     except ValueError:
         rows = {"text": asked.request}
+    address = in_charge(asked.task, asked.alias)
     try:
-        model = mlflow.pyfunc.load_model(f"models:/{asked.task}@{asked.alias}")
+        model = mlflow.pyfunc.load_model(f"models:/{address}")
         answers = model.predict(pd.DataFrame(rows if isinstance(rows, list) else [rows]))
     except (mlflow.MlflowException, ValueError) as error:
-        raise NoAnswer(f"{asked.task}@{asked.alias}: {error}") from None
+        raise NoAnswer(f"{address}: {error}") from None
+    print(f"{address} answers", file=sys.stderr)
     print(answers.to_json(orient="records", lines=True), end="")
     return 0
+
+
+def serve(asked: argparse.Namespace) -> int:
+    """Serve until stopped."""
+    from hour9.serve import serve as answer
+
+    return answer(in_charge(check_task(asked.task), asked.alias), asked.port)
+
+
+def in_charge(task: str, alias: str) -> str:
+    """TASK/NUMBER of the version that an alias names; else of the champion, or the challenger."""
+    from mlflow import MlflowException
+
+    from hour9.registry.tracking import connect
+
+    try:
+        aliases = connect().get_registered_model(task).aliases
+    except MlflowException:
+        raise NoAnswer(f"the registry has no model '{task}'; hour9 run --task {task}") from None
+    for name in [alias] if alias else ["champion", "challenger"]:
+        if name in aliases:
+            return f"{task}/{aliases[name]}"
+    known = ", ".join(aliases) or "none: no candidate passed its gates"
+    raise NoAnswer(f"{task} has no {alias or 'champion or challenger'}; its aliases: {known}")
 
 
 class NoAnswer(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised

@@ -67,13 +67,16 @@ def measured(task: str, candidate: str) -> dict[str, Any]:
     evidence = pd.read_parquet(folder / "evidence.parquet", columns=["split", "score", "baseline"])
     test = evidence[evidence["split"] == "test"]
     found: Estimate = bootstrap_mean(test["score"].to_numpy(float))
+    version = registered(judged(task, candidate))
+    promotion = version.pop("promotion")  # judged later, against the champion of that moment
     return {
         "metric": metrics["metric"],
         "score": found.value,
         "interval": [found.low, found.high],
         "baseline": float(test["baseline"].mean()),
-        **gates,
-        **registered(judged(task, candidate)),
+        "verdict": gates["verdict"],
+        "gates": [*gates["gates"], *promotion],
+        **version,
     }
 
 

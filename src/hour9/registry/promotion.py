@@ -20,10 +20,9 @@ from hour9.registry.journal import Entry
 from hour9.registry.lineage import dvc_md5, git_state
 from hour9.registry.packages import Unusable, check_bytes, score, unpack
 from hour9.registry.tracking import connect
-from hour9.registry.versions import CHALLENGER, judged
+from hour9.registry.versions import CHALLENGER, JUDGED, judged
 
 CHAMPION, PREVIOUS = "champion", "previous"
-JUDGED = "hour9.promotion"  # tag of a version: what `promote` judged, as JSON
 FORCED = "hour9.forced"  # tag of a version: why a person promoted it against the gates
 
 

@@ -20,6 +20,8 @@ from hour9.registry.lineage import dvc_md5, git_state, patch
 from hour9.registry.tracking import connect, rebuild_run, run_of_model
 
 CHALLENGER = "challenger"
+JUDGED = "hour9.promotion"
+"""Tag of a version: what `promote` judged about it, as JSON."""
 EVIDENCE = ("evidence.parquet", "metrics.json", "gates.json", "curve.json")
 PACKAGE = Path(__file__).parent.parent
 CODE = ("__init__.py", "params.py", "task.py", "engine", "sources")  # and the topic's folder
@@ -227,7 +229,7 @@ def registered(item: Judged) -> dict[str, Any]:
 
     entry = versions_by_identity(item.task).get(item.identity)
     if entry is None:
-        return {"version": None, "aliases": [], "run_id": None}
+        return {"version": None, "aliases": [], "run_id": None, "promotion": []}
     try:
         aliases = connect().get_registered_model(item.task).aliases
     except MlflowException:
@@ -236,4 +238,5 @@ def registered(item: Judged) -> dict[str, Any]:
         "version": int(entry.version),
         "aliases": sorted(a for a, n in aliases.items() if str(n) == str(entry.version)),
         "run_id": entry.run_id,
+        "promotion": json.loads(entry.tags.get(JUDGED, "[]")),
     }
