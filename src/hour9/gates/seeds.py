@@ -1,8 +1,9 @@
 """Is the candidate good, or was one of its agents lucky?"""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
-from scipy.stats import trim_mean
 
 from hour9.gates.statistics import RESAMPLES, SEED, interval
 from hour9.gates.verdict import REJECT, Estimate, Verdict
@@ -25,22 +26,18 @@ def seeds(evidence: pd.DataFrame, threshold: float | None) -> Verdict:
     if n < LEAST or not len(test):
         why = f"needs {LEAST} seeds and a test case, got {n} seeds and {len(test)} cases"
         return Verdict.hold("seeds", why, threshold, n)
-    gains = scores.sub(test["baseline"], axis=0).mean().to_numpy(float)  # a number for each seed
-    means = scores.mean()
-    why = f"{n} seeds score {means.min():.4g} to {means.max():.4g}, the middle half"
-    why += f" {interquartile_mean(means.to_numpy(float)):.4g}"
-    if not np.isfinite(gains).all():
-        return Verdict(
-            "seeds", REJECT, None, None, threshold, n, "some seed's score is not a number"
-        )
-    found = over_seeds(gains)
-    word = Verdict.at_least("seeds", found, threshold, n, why)
-    return word if found.low > threshold else Verdict(**{**vars(word), "verdict": REJECT})
+    means = scores.mean(skipna=False).to_numpy(float)  # a number for each seed
+    found = over_seeds(means - test["baseline"].mean())
+    middle = interquartile_mean(means)
+    why = f"{n} seeds score {means.min():.4g} to {means.max():.4g}, the middle half {middle:.4g}"
+    verdict = Verdict.at_least("seeds", found, threshold, n, why)
+    return verdict if found.low > threshold else replace(verdict, verdict=REJECT)
 
 
 def interquartile_mean(values: np.ndarray) -> float | np.ndarray:  # (..., n) -> (...)
     """The mean of the middle half: no outlier moves it, and it wastes less than a median."""
-    return trim_mean(values, 0.25, axis=-1)
+    n = values.shape[-1]
+    return np.sort(values)[..., n // 4 : n - n // 4].mean(axis=-1)
 
 
 def over_seeds(values: np.ndarray) -> Estimate:

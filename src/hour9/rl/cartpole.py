@@ -35,6 +35,7 @@ from hour9.rl.environments import (
     starts,
 )
 from hour9.rl.qnetwork import load_network
+from hour9.rl.watch import FILMED, Choose, animate, play_in_window
 from hour9.task import Source, Tables, Task
 
 if TYPE_CHECKING:
@@ -232,6 +233,26 @@ def answer(folder: Path) -> Callable[[pd.DataFrame], pd.DataFrame]:
     return reply
 
 
+def draw(folder: Path, tables: Tables, pictures: Path) -> None:
+    """An episode, and what every agent returns."""
+    choose, name = registered(folder)
+    animate(name, choose, FILMED, pictures / "An_episode_of_the_agent.gif")
+    seeds.draw_profile(tables["cases"], score(folder, tables), baseline(tables), pictures)
+
+
+def watch(folder: Path) -> float:
+    """Play an episode in a window; its return."""
+    choose, name = registered(folder)
+    return play_in_window(name, choose, FILMED)
+
+
+def registered(folder: Path) -> tuple[Choose, str]:
+    """How the registered agent acts on one observation, and its environment's name."""
+    network, config = load_network(folder)
+    own = network.only(config["registered"])
+    return lambda seen: int(own.act(seen[None])[0]), config["env"]
+
+
 def example(tables: Tables) -> pd.DataFrame:
     """The first observations of the random policy."""
     transitions = tables["transitions"]
@@ -248,4 +269,6 @@ TASK = Task(
     baseline=baseline,
     answer=answer,
     example=example,
+    draw=draw,
+    watch=watch,
 )

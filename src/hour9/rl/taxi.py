@@ -29,6 +29,8 @@ from hour9.rl.environments import (
     make,
     tabular_facts,
 )
+from hour9.rl.maps import draw_map
+from hour9.rl.watch import FILMED, animate, play_in_window
 from hour9.task import Source, Tables, Task
 
 if TYPE_CHECKING:
@@ -187,6 +189,25 @@ def answer(folder: Path) -> Callable[[pd.DataFrame], pd.DataFrame]:
     return reply
 
 
+def draw(folder: Path, tables: Tables, pictures: Path) -> None:
+    """The map with the policy; an episode; what every agent returns."""
+    weights, config = load_model(folder)
+    q = weights["q"][config["registered"]].numpy()  # (S, A)
+    name = tables["environment"]["env"][0]
+    draw_map(name, q, pictures)
+    animate(
+        name, lambda state: int(q[state].argmax()), FILMED, pictures / "An_episode_of_the_agent.gif"
+    )
+    seeds.draw_profile(tables["cases"], score(folder, tables), baseline(tables), pictures)
+
+
+def watch(folder: Path) -> float:
+    """Play an episode in a window; its return."""
+    weights, config = load_model(folder)
+    q = weights["q"][config["registered"]].numpy()
+    return play_in_window(config["env"], lambda state: int(q[state].argmax()), FILMED)
+
+
 def example(tables: Tables) -> pd.DataFrame:
     """The first starts."""
     return pd.DataFrame({"state": tables["cases"]["start"].head(3)})
@@ -202,4 +223,6 @@ TASK = Task(
     baseline=baseline,
     answer=answer,
     example=example,
+    draw=draw,
+    watch=watch,
 )
