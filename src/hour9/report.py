@@ -15,7 +15,7 @@ PAGE = REPORTS / "index.html"
 STANDING = REPORTS / "standing.json"  # the same for programs, and for whoever will not wait
 FILES = ("metrics.json", "gates.json")
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
-COLOURS = {"validation": "#1f6feb", "loss": "#9a6700"}
+COLOURS = {"validation": "#1f6feb", "loss": "#9a6700", "regret": "#8250df"}
 
 
 def report(name: str = "") -> None:
