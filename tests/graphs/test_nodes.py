@@ -7,7 +7,7 @@ from hour9.engine.checkpoint import Checkpoint
 from hour9.engine.run import Run
 from hour9.engine.settings import Settings, load_settings
 from hour9.graphs.nodes import TASK
-from hour9.graphs.settings import Gat, Gcn
+from hour9.graphs.settings import Gat, Gcn, Mpnn
 from hour9.graphs.tables import UnknownNode
 from hour9.params import read_params
 from hour9.task import Source, Tables, UnknownName, without_test
@@ -28,6 +28,8 @@ SHARED = {
 SETTINGS = {
     "gcn": Gcn(architecture="gcn", **SHARED),
     "gat": Gat(architecture="gat", heads=2, **SHARED),
+    "mpnn": Mpnn(architecture="mpnn", **SHARED),
+    "sampled": Gcn(architecture="gcn", neighbours=[3, 2], **SHARED | {"batch_size": 150}),
 }
 
 
@@ -123,7 +125,7 @@ def test_an_edge_that_stands_twice_or_backwards_or_on_itself_breaks_the_contract
             check(TASK, {**tables, "edges": again})
 
 
-@pytest.mark.parametrize("candidate", ["nodes-gcn", "nodes-gat"])
+@pytest.mark.parametrize("candidate", ["nodes-gcn", "nodes-gat", "nodes-mpnn"])
 def test_the_candidate_of_params_finds_more_than_one_that_is_blind_to_edges(tmp_path, candidate):
     """Beyond doubt: two standard errors of the paired difference on the test nodes."""
     tables = TASK.ingest(Source(**read_params()["tasks"]["nodes"]["source"]))

@@ -1,14 +1,15 @@
 """The graph convolutional network.
 
-Shapes: N nodes, E edges, F features, H hidden, K classes. `edges` is (2, E), each edge once: row 0
+Shapes: N nodes, E edges, F features, H hidden, K classes; of a part of the graph, n nodes that hear
+and m that are heard. `edges` is (2, E), each edge once: row 0
 the sources, row 1 the targets.
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hour9.graphs.sparse import Sparse
+from hour9.graphs.receptive_field import Network
+from hour9.graphs.sparse import Sparse, dropout
 
 
 class GraphConvolution(nn.Module):
@@ -23,7 +24,7 @@ class GraphConvolution(nn.Module):
         self.bias = nn.Parameter(torch.zeros(features_out))
         nn.init.xavier_uniform_(self.weight)
 
-    def forward(self, x: Tensor | Sparse, adjacency: Sparse) -> Tensor:  # (N, F_in) -> (N, F_out)
+    def forward(self, x: Tensor | Sparse, adjacency: Sparse) -> Tensor:  # (m, F_in) -> (n, F_out)
         return adjacency @ (x @ self.weight) + self.bias
 
 
@@ -40,11 +41,13 @@ def normalised_adjacency(
     return Sparse.of(row, column, (degree[row] * degree[column]).rsqrt(), (num_nodes, num_nodes))
 
 
-class GCN(nn.Module):
+class GCN(Network):
     """Two graph convolutions (Kipf & Welling 2017, eq. 9, before its softmax): Â ReLU(Â X W₀) W₁.
 
     A node so hears of the nodes up to two edges away, labelled or not.
     """
+
+    depth = 2
 
     def __init__(
         self,
@@ -60,6 +63,9 @@ class GCN(nn.Module):
         self.feature_dropout = feature_dropout
         self.hidden_dropout = hidden_dropout
 
-    def forward(self, x: Sparse, adjacency: Sparse) -> Tensor:  # (N, F), (N, N) -> (N, K)
-        h = self.first(x.dropout(self.feature_dropout, self.training), adjacency).relu()  # (N, H)
-        return self.second(F.dropout(h, self.hidden_dropout, self.training), adjacency)
+    def step(
+        self, layer: int, x: Tensor | Sparse, hop: Sparse, edge_x: Tensor | None = None
+    ) -> Tensor:
+        if layer == 0:
+            return self.first(dropout(x, self.feature_dropout, self.training), hop).relu()
+        return self.second(dropout(x, self.hidden_dropout, self.training), hop)

@@ -65,6 +65,13 @@ class Sparse:
         return Product.apply(self.matrix, self.transpose, x)
 
 
+def dropout(x: Tensor | Sparse, share: float, training: bool) -> Tensor | Sparse:
+    """Of a dense or a sparse matrix."""
+    if isinstance(x, Sparse):
+        return x.dropout(share, training)
+    return F.dropout(x, share, training)
+
+
 class Product(torch.autograd.Function):
     """A x, whose gradient is Aᵀ g. In the format of A: sparse products know no short one."""
 
