@@ -21,6 +21,7 @@ SMALL = {  # long enough to be killed in the middle, short enough for a test
     "nodes-gcn": ["candidates.nodes-gcn.epochs=100"],
     "nodes-gat": ["candidates.nodes-gat.epochs=40"],
     "nodes-mpnn": ["candidates.nodes-mpnn.epochs=40"],
+    "links-gcn": ["candidates.links-gcn.epochs=60"],
     "taxi-qlearning": [],
     "cartpole-dqn": ["candidates.cartpole-dqn.steps=4000"],
 }

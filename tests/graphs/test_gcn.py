@@ -1,6 +1,6 @@
 import torch
 
-from hour9.graphs.gcn import GCN, normalised_adjacency
+from hour9.graphs.gcn import GCN, ROUNDS, normalised_adjacency, smoothed
 from hour9.graphs.receptive_field import ReceptiveField
 from hour9.graphs.sparse import Sparse
 
@@ -37,3 +37,17 @@ def test_dropout_varies_in_training_only():
     assert not torch.equal(model(x), model(x))
     model.eval()
     assert torch.equal(model(x), model(x))
+
+
+def test_smoothing_is_the_sum_over_walks_written_out():
+    shares, a = torch.rand(5, 2).softmax(1), ADJACENCY.matrix.to_dense()
+    walks = [torch.linalg.matrix_power(0.8 * a, k) for k in range(ROUNDS + 1)]
+    expected = (0.2 * sum(walks[:-1]) + walks[-1]) @ shares
+    found = smoothed(shares, ADJACENCY, 0.8)
+    torch.testing.assert_close(found, expected / expected.sum(1, keepdim=True))
+    torch.testing.assert_close(found.sum(1), torch.ones(5))
+
+
+def test_no_smoothing_changes_nothing():
+    shares = torch.rand(5, 2).softmax(1)
+    torch.testing.assert_close(smoothed(shares, ADJACENCY, 0.0), shares)

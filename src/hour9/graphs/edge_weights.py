@@ -37,22 +37,32 @@ class Heads:
     back_column: Tensor  # (H Z,), `column` of the transpose
     order: Tensor  # (H Z,), which entry is at each place of the transpose
     count: int  # H
+    offsets: Tensor  # (H n + 1,), `start` in the format that segment_reduce asks for
 
     @classmethod
     def of(cls, pattern: Sparse, count: int) -> Heads:
+        """Made once for a pattern."""
+        if count not in pattern.memory:
+            pattern.memory[count] = cls.repeat(pattern, count)
+        return pattern.memory[count]
+
+    @classmethod
+    def repeat(cls, pattern: Sparse, count: int) -> Heads:
         n, m = pattern.shape
         z = len(pattern.order)
         by_row, by_column = pattern.matrix, pattern.transpose
         degree = by_row.crow_indices().diff()  # (n,)
         row = torch.arange(n, dtype=degree.dtype, device=degree.device).repeat_interleave(degree)
+        start = starts(by_row, count, z)
         return cls(
-            start=starts(by_row, count, z),
+            start=start,
             column=repeated(by_row.col_indices(), count, m),
             row=repeated(row, count, n),
             back_start=starts(by_column, count, z),
             back_column=repeated(by_column.col_indices(), count, n),
             order=repeated(pattern.order, count, z),
             count=count,
+            offsets=start.long(),
         )
 
     def sums(self, values: Tensor) -> Tensor:  # (H Z,) -> (H n,)
@@ -103,7 +113,7 @@ class Shares(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, heads: Heads, scores: Tensor) -> Tensor:  # (H Z,) -> (H Z,)
-        largest = torch.segment_reduce(scores, "max", offsets=heads.start.long(), unsafe=True)
+        largest = torch.segment_reduce(scores, "max", offsets=heads.offsets, unsafe=True)
         weight = (scores - largest.index_select(0, heads.row)).exp()
         share = weight / heads.sums(weight).index_select(0, heads.row)
         ctx.heads = heads

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from hour9.graphs.edge_weights import Heads, PairSums, Shares, WeightedSums
 from hour9.graphs.message_passing import SLOPE
 from hour9.graphs.receptive_field import Network
-from hour9.graphs.sparse import Sparse, dropout
+from hour9.graphs.sparse import Sparse, dropout, dropped
 
 
 class GraphAttention(nn.Module):
@@ -83,8 +83,8 @@ def side_by_side(h: Tensor, heads: int) -> Tensor:  # (m, H C) -> (H, m, C)
 
 def attended(heads: Heads, share: Tensor, h: Tensor, dropout: float) -> Tensor:
     """Σ_j α_ij h_j for each head: (H Z,), (H, m, C) -> (n, H C)."""
-    if dropout:  # by comparison: three times as fast as F.dropout
-        share = share * ((torch.rand_like(share) >= dropout) / (1 - dropout))
+    if dropout:
+        share = dropped(share, dropout)
     heard = WeightedSums.apply(heads, share, h.flatten(0, 1))  # (H n, C)
     return heard.unflatten(0, (heads.count, -1)).transpose(0, 1).flatten(1)
 

@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from hour9.graphs.receptive_field import Network
 from hour9.graphs.sparse import Sparse, dropout
 
+ROUNDS = 10
+"""Of smoothing: as many as in the paper's experiments."""
+
 
 class GraphConvolution(nn.Module):
     """One step of averaging over neighbours (Kipf & Welling 2017, eq. 2): Â X W + b.
@@ -39,6 +42,18 @@ def normalised_adjacency(
     row, column = torch.cat([edges, edges.flip(0), loops], dim=1)  # (2E + N,) each
     degree = torch.bincount(row, minlength=num_nodes).to(dtype)  # (N,), at least 1
     return Sparse.of(row, column, (degree[row] * degree[column]).rsqrt(), (num_nodes, num_nodes))
+
+
+def smoothed(shares: Tensor, adjacency: Sparse, smoothing: float) -> Tensor:  # (N, K) -> (N, K)
+    """Each node's class shares, moved towards its neighbours', which are so often of its class.
+
+    Personalised PageRank by iteration (Klicpera et al. 2019, eq. 5): Z ← (1 - s) P + s Â Z. It is
+    the last half of Correct & Smooth (Huang et al. 2021): nothing is learnt, ten hops are heard.
+    """
+    found = shares
+    for _ in range(ROUNDS if smoothing else 0):
+        found = (1 - smoothing) * shares + smoothing * (adjacency @ found)
+    return found / found.sum(dim=1, keepdim=True)
 
 
 class GCN(Network):

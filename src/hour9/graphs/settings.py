@@ -19,6 +19,9 @@ class OnNodes(Supervised, frozen=True, extra="forbid"):
     hidden: PositiveInt = Field(16, le=4096, description="width of the hidden layer, or of a head")
     feature_dropout: float = Field(0.5, ge=0, lt=1, description="share of feature entries hidden")
     hidden_dropout: float = Field(0.5, ge=0, lt=1, description="share of hidden units hidden")
+    smoothing: float = Field(
+        0.0, ge=0, lt=1, description="share of its neighbours in what is answered for a node"
+    )
     l2: float = Field(5e-4, ge=0, le=1, description="penalty on half the squared first weights")
 
 
@@ -41,3 +44,14 @@ class Mpnn(OnNodes, frozen=True, extra="forbid"):
 
     architecture: Literal["mpnn"]
     units: PositiveInt = Field(4, le=256, description="hidden units of the network on an edge")
+
+
+class Gae(Supervised, frozen=True, extra="forbid"):
+    """A graph auto-encoder: a graph convolutional encoder, products of embeddings."""
+
+    architecture: Literal["gae"]
+    batch_size: Literal[1] = Field(1, description="all edges are the one batch of an epoch")
+    hidden: PositiveInt = Field(32, le=4096, description="width of the hidden layer")
+    channels: PositiveInt = Field(16, le=4096, description="width of an embedding")
+    feature_dropout: float = Field(0.0, ge=0, lt=1, description="share of feature entries hidden")
+    hidden_dropout: float = Field(0.0, ge=0, lt=1, description="share of hidden units hidden")
