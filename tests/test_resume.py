@@ -18,8 +18,10 @@ from hour9.stage import WARM
 
 SMALL = {  # long enough to be killed in the middle, short enough for a test
     "sentiment-bert": ["tasks.sentiment.source.size=400", "candidates.sentiment-bert.epochs=2"],
-    "nodes-gcn": ["candidates.nodes-gcn.epochs=60"],
-    "nodes-gat": ["candidates.nodes-gat.epochs=20"],
+    "nodes-gcn": ["candidates.nodes-gcn.epochs=100"],
+    "nodes-gat": ["candidates.nodes-gat.epochs=40"],
+    "nodes-mpnn": ["candidates.nodes-mpnn.epochs=40"],
+    "links-gcn": ["candidates.links-gcn.epochs=60"],
     "taxi-qlearning": [],
     "cartpole-dqn": ["candidates.cartpole-dqn.steps=4000"],
 }
