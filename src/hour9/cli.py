@@ -82,6 +82,7 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("task")
     add.add_argument("request", help='JSON rows, e.g. \'{"text": "a fine film"}\', or plain text')
     add.add_argument("--alias", default="challenger", help="which version answers")
+    add.add_argument("--explain", action="store_true", help="what each word of a text added")
     add.set_defaults(command=predict)
 
     add = commands.add_parser("ui", help="serve the MLflow and Prefect UIs on loopback")
@@ -285,16 +286,48 @@ def predict(asked: argparse.Namespace) -> int:
 
     connect()
     try:
-        rows = json.loads(asked.request)
-    except ValueError:
-        rows = {"text": asked.request}
-    try:
+        requests = pd.DataFrame(read_requests(asked.request))
         model = mlflow.pyfunc.load_model(f"models:/{asked.task}@{asked.alias}")
-        answers = model.predict(pd.DataFrame(rows if isinstance(rows, list) else [rows]))
+        answers = model.predict(requests)
+        texts = requests.get("text", [""]) if asked.explain else []
+        explained = [model.unwrap_python_model().explain(text) for text in texts]
     except (mlflow.MlflowException, ValueError) as error:
         raise NoAnswer(f"{asked.task}@{asked.alias}: {error}") from None
     print(answers.to_json(orient="records", lines=True), end="")
+    for words in explained:
+        show_words(words)
     return 0
+
+
+def read_requests(written: str) -> list[dict[str, Any]]:
+    """JSON rows, or one text as it stands."""
+    if any("\ud800" <= letter <= "\udfff" for letter in written):
+        raise ValueError("the request holds bytes that are no UTF-8; send it as UTF-8")
+    try:
+        rows = json.loads(written)
+    except ValueError:
+        rows = written
+    rows = rows if isinstance(rows, list) else [rows]
+    return rows if all(isinstance(row, dict) for row in rows) else [{"text": written}]
+
+
+def show_words(words: list[tuple[str, float]]) -> None:
+    """Green for what spoke for the answer, red for what spoke against; numbers for a program."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console()
+    if not console.is_terminal:
+        for word, value in words:
+            print(f"{value:+.3f} {word}")
+        return
+    most = max(abs(value) for _, value in words) or 1.0
+    line = Text()
+    for word, value in words:
+        strength = round(160 * abs(value) / most)
+        colour = f"rgb(0,{strength},0)" if value > 0 else f"rgb({strength},0,0)"
+        line.append(word, f"white on {colour}").append(" ")
+    console.print(line)
 
 
 class NoAnswer(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised

@@ -47,6 +47,7 @@ def fit(
     `groups` are the optimizer's parameter groups, all trainable parameters where it is None.
     Seed before you build the model. Raises Diverged where the loss is not finite.
     """
+
     def updates(epoch: int) -> list[Sequence[Batch]]:
         return together(batches(epoch), run.settings.accumulate)
 

@@ -23,17 +23,20 @@ CHALLENGER = "challenger"
 PACKAGE = Path(__file__).parent.parent
 CODE = ("__init__.py", "params.py", "task.py", "engine", "sources")  # and the topic's folder
 REQUIREMENTS = (
+    "accelerate",
+    "captum",
     "gymnasium",
     "mlflow",
     "numpy",
+    "onnxruntime",
     "pandas",
     "pyarrow",
     "pydantic",
     "ruamel.yaml",
     "safetensors",
     "scipy",
+    "tokenizers",
     "torch",
-    "transformers",
 )
 
 
