@@ -116,8 +116,22 @@ def test_a_candidate_brings_its_task_and_its_weights_along(project):
     ]
 
 
+def test_a_candidate_brings_the_training_that_it_starts_from_along(project):
+    chosen = [s.name for s in dag.select(dag.stages(), candidate="textgen-gpt")]
+    assert chosen == [
+        "ingest@textgen",
+        "validate@textgen",
+        "train@textgen-pretrained",
+        "train@textgen-gpt",
+        "evaluate@textgen-gpt",
+        "judge@textgen-gpt",
+        "register@textgen",
+        "report",
+    ]
+
+
 def test_an_unknown_task_is_answered_with_those_that_exist(project):
-    with pytest.raises(UnknownName, match=r"no task 'node' .* sentiment, nodes, taxi, cartpole"):
+    with pytest.raises(UnknownName, match=r"no task 'node' .* sentiment, textgen, nodes"):
         dag.select(dag.stages(), task="node")
 
 
