@@ -22,8 +22,10 @@ SMALL = {  # long enough to be killed in the middle, short enough for a test
     "textgen-pretrained": ["candidates.textgen-pretrained.epochs=2", *TINY],
     "textgen-gpt": ["candidates.textgen-gpt.epochs=60", *TINY],
     "textgen-scratch": ["candidates.textgen-scratch.epochs=10"],
-    "nodes-gcn": ["candidates.nodes-gcn.epochs=60"],
-    "nodes-gat": ["candidates.nodes-gat.epochs=20"],
+    "nodes-gcn": ["candidates.nodes-gcn.epochs=100"],
+    "nodes-gat": ["candidates.nodes-gat.epochs=40"],
+    "nodes-mpnn": ["candidates.nodes-mpnn.epochs=40"],
+    "links-gcn": ["candidates.links-gcn.epochs=60"],
     "taxi-qlearning": [],
     "cartpole-dqn": ["candidates.cartpole-dqn.steps=4000"],
 }

@@ -72,6 +72,9 @@ class Task:
     """Model folder, tables, a folder that is there -> pictures in it, PNG or GIF: what the model
     looks at. The same model gives the same bytes; the file's name is the picture's title."""
 
+    watch: Callable[[Path], float] | None = None
+    """Model folder -> play an episode in a window; what it returned."""
+
     explain: Callable[[Path], Callable[[str], list[tuple[str, float]]]] | None = None
     """Model folder -> a function from a text to its words, each with what it added to the answer:
     positive where it spoke for the answer, negative where against."""

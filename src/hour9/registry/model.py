@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
+from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
+from mlflow.protos.databricks_pb2 import BAD_REQUEST
 from mlflow.pyfunc import PythonModel
 
 
@@ -26,8 +28,11 @@ class Candidate(PythonModel):
             self.answer = module.TASK.answer(Path(context.artifacts["model"]))
 
     def predict(self, context, model_input: pd.DataFrame, params=None) -> pd.DataFrame:
-        """Requests to answers."""
-        return self.answer(model_input)
+        """Requests to answers. What is wrong with a request is said to whoever sent it."""
+        try:
+            return self.answer(model_input)
+        except ValueError as error:
+            raise MlflowException(str(error), error_code=BAD_REQUEST) from error
 
 
 @contextmanager
