@@ -61,3 +61,36 @@ class Int8Settings(Settings, frozen=True, extra="forbid"):
     """A trained classifier, its parent, in whole numbers of eight bits. Nothing is learned."""
 
     architecture: Literal["int8"] = Field("int8", description="which model of the topic")
+
+
+class TextSettings(Supervised, frozen=True, extra="forbid"):
+    """What a GPT may vary, whatever it starts from."""
+
+    context: int = Field(
+        128, ge=8, le=4096, description="tokens of a training row; a new model reads as many"
+    )
+    dropout: float = Field(0.0, ge=0, lt=1, description="share of activations set to zero")
+
+
+class GptSettings(TextSettings, frozen=True, extra="forbid"):
+    """A GPT, fine-tuned on the passages. `parent` is a folder of weights: ours, or a GPT-2's."""
+
+    architecture: Literal["gpt"] = Field("gpt", description="which model of the topic")
+
+
+class NewGptSettings(TextSettings, frozen=True, extra="forbid"):
+    """A GPT that starts from nothing."""
+
+    architecture: Literal["new-gpt"] = Field("new-gpt", description="which model of the topic")
+    corpus: Literal["reference", "passages"] = Field(
+        "passages", description="what it reads: the language reference, or the task's passages"
+    )
+    vocabulary: int = Field(
+        1024, ge=257, le=65536, description="tokens, the 256 bytes among them; 257: bytes alone"
+    )
+    channels: int = Field(128, ge=8, le=4096, description="width of the stream between layers")
+    heads: int = Field(4, ge=1, le=64, description="heads of each attention; divides channels")
+    layers: int = Field(4, ge=1, le=64, description="how many layers stand on each other")
+    positions: Literal["learned", "sinusoidal", "rotary"] = Field(
+        "learned", description="how a token says where it stands"
+    )
