@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hour9.engine.fit import Batches
-from hour9.graphs.sparse import Sparse
+from hour9.graphs.sparse import Sparse, rows_of
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,12 @@ class Graphs:
         row, column = torch.cat([edges, edges.flip(0)], dim=1)  # (S,) each
         order = torch.argsort(row * len(x) + column)
         place = torch.argsort(order)  # where each edge went
+        adjacency = rows_of(row[order], column[order], x.new_ones(2 * e), (len(x),) * 2)
         return cls(
             x=x,
             start=starts(sizes),
-            row=starts(torch.bincount(row, minlength=len(x))),
-            column=column[order].int(),
+            row=adjacency.crow_indices(),
+            column=adjacency.col_indices(),
             back=place[(order + e) % max(2 * e, 1)].int(),
             edge_x=edge_x.repeat(2, 1)[order],
         )

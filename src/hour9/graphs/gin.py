@@ -23,7 +23,7 @@ class GraphIsomorphism(nn.Module):
         self.network = nn.Sequential(
             nn.Linear(features, hidden),
             nn.BatchNorm1d(hidden),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Linear(hidden, hidden),
         )
 
@@ -62,6 +62,6 @@ class GIN(nn.Module):
     def forward(self, graphs: Graphs) -> Tensor:  # (N, F) -> (G, K)
         known = [graphs.x]
         for layer, norm in zip(self.layers, self.norms, strict=True):
-            known.append(norm(layer(known[-1], graphs)).relu())
-        sums = graphs.members @ torch.cat(known, dim=1)  # (G, F + layers H)
+            known.append(norm(layer(known[-1], graphs)).relu_())
+        sums = torch.cat([graphs.members @ x for x in known], dim=1)  # (G, F + layers H)
         return self.output(F.dropout(sums, self.dropout, self.training))

@@ -17,6 +17,9 @@ from hour9.graphs.batches import Graphs
 from hour9.graphs.tables import MOST_EXAMPLES, UnknownNode
 from hour9.task import Tables
 
+ENDS = ("source", "target")
+SHAPE = '{"nodes": [[features], …], "edges": [[source, target, features], …]}'
+
 
 def node_columns(tables: Tables) -> list[str]:
     """The features of a node."""
@@ -28,33 +31,35 @@ def edge_columns(tables: Tables) -> list[str]:
     return [name for name in tables["edges"] if name not in ("case", "source", "target")]
 
 
+def in_order(tables: Tables) -> pd.DataFrame:
+    """`nodes`, the graphs in the order of their cases."""
+    graph = pd.Index(tables["cases"]["case"]).get_indexer(tables["nodes"]["case"])
+    order = np.lexsort((tables["nodes"]["node"], graph))
+    return tables["nodes"].iloc[order].reset_index(drop=True)
+
+
 def to_graphs(tables: Tables, config: dict[str, Any]) -> Graphs:
     """The graphs of the cases, in their order; node features in units of `config`'s largest.
 
     Raises UnknownNode where an edge ends at no node of its graph.
     """
-    cases, nodes, edges = (tables[name] for name in ("cases", "nodes", "edges"))
-    number = pd.Index(cases["case"])
-    graph = number.get_indexer(nodes["case"])  # (N,)
-    order = np.lexsort((nodes["node"], graph))
-    place = pd.MultiIndex.from_arrays([graph[order], nodes["node"].to_numpy()[order]])
-    of_edge = number.get_indexer(edges["case"])  # (E,)
+    nodes, edges, number = in_order(tables), tables["edges"], pd.Index(tables["cases"]["case"])
+    place = pd.MultiIndex.from_frame(nodes[["case", "node"]])
     ends = np.stack(
-        [place.get_indexer(pd.MultiIndex.from_arrays([of_edge, edges[end]])) for end in ENDS]
-    )
+        [place.get_indexer(pd.MultiIndex.from_frame(edges[["case", end]])) for end in ENDS]
+    )  # (2, E)
     if (lost := (ends < 0).any(axis=0)).any():
         found = edges.loc[lost, ["case", *ENDS]].head(MOST_EXAMPLES).to_numpy().tolist()
         raise UnknownNode(f"{lost.sum()} edges end at no node of their graph, e.g. {found}")
-    x = nodes[config["nodes"]].to_numpy(np.float64)[order] / config["largest"]
+    x = nodes[config["nodes"]].to_numpy(np.float64) / config["largest"]
     return Graphs.of(
         x=single(x),
-        sizes=torch.from_numpy(np.bincount(graph, minlength=len(cases))),
+        sizes=torch.from_numpy(
+            np.bincount(number.get_indexer(nodes["case"]), minlength=len(number))
+        ),
         edges=torch.from_numpy(ends.astype(np.int64)),
         edge_x=single(edges[config["edges"]].to_numpy(np.float64)),
     )
-
-
-ENDS = ("source", "target")
 
 
 def single(numbers: np.ndarray) -> Tensor:
@@ -87,6 +92,3 @@ def read_graph(texts: list[str], config: dict[str, Any]) -> Tables:
         "edges": joined.astype(dict.fromkeys(ENDS, "int64")),
         "cases": pd.DataFrame({"case": [str(case) for case in range(len(texts))]}),
     }
-
-
-SHAPE = '{"nodes": [[features], …], "edges": [[source, target, features], …]}'

@@ -30,7 +30,7 @@ from hour9.engine.weights import load_model, save_model
 from hour9.graphs.atlas import read_atlas
 from hour9.graphs.batches import Graphs, batches
 from hour9.graphs.gin import GIN
-from hour9.graphs.molecule_tables import edge_columns, node_columns, read_graph, to_graphs
+from hour9.graphs.molecule_tables import edge_columns, in_order, node_columns, read_graph, to_graphs
 from hour9.graphs.set_to_set import SetToSetMPNN
 from hour9.sources.moleculenet import read_molecules
 from hour9.sources.tudataset import read_tudataset
@@ -224,20 +224,20 @@ def load(folder: Path) -> tuple[GIN | SetToSetMPNN, dict[str, Any]]:
     return model.eval(), config
 
 
-def estimates(folder: Path, graphs: Graphs) -> np.ndarray:  # (G, K)
+def estimates(folder: Path, tables: Tables) -> np.ndarray:  # (G, K)
     """The probability of each class, or the number in its own unit."""
     model, config = load(folder)
     device = pick_device(config["settings"]["device"])
     with torch.no_grad():
-        output = model.to(device)(graphs.to(device)).double().cpu()
+        output = model.to(device)(to_graphs(tables, config).to(device)).double().cpu()
     if "classes" in config:
         return output.softmax(dim=1).numpy()
     return output.numpy() * config["spread"] + config["mean"]
 
 
-def predict(folder: Path, graphs: Graphs) -> pd.DataFrame:
-    """label and confidence, or value, of each graph."""
-    found, config = estimates(folder, graphs), load_model(folder)[1]
+def predict(folder: Path, tables: Tables) -> pd.DataFrame:
+    """label and confidence, or value, of each case."""
+    found, config = estimates(folder, tables), load_model(folder)[1]
     if "classes" not in config:
         return pd.DataFrame({"value": found[:, 0]})
     label = np.array(config["classes"], dtype=object)[found.argmax(axis=1)]
@@ -247,7 +247,7 @@ def predict(folder: Path, graphs: Graphs) -> pd.DataFrame:
 def score(folder: Path, tables: Tables) -> pd.DataFrame:
     """1 or 0 for a class, minus the absolute error for a number."""
     cases = tables["cases"]
-    found = predict(folder, to_graphs(tables, load_model(folder)[1]))
+    found = predict(folder, tables)
     scores = pd.DataFrame({"case": cases["case"]})
     if "value" in found:
         return scores.assign(score=-(found["value"] - cases["target"]).abs())
@@ -300,8 +300,7 @@ def answer(folder: Path) -> Callable[[pd.DataFrame], pd.DataFrame]:
     def reply(requests: pd.DataFrame) -> pd.DataFrame:
         if "graph" not in requests:
             raise ValueError(f"a request needs the column 'graph'; got {', '.join(requests)}")
-        tables = read_graph(requests["graph"].tolist(), config)
-        return predict(folder, to_graphs(tables, config))
+        return predict(folder, read_graph(requests["graph"].tolist(), config))
 
     return reply
 
@@ -326,11 +325,17 @@ def example(tables: Tables) -> pd.DataFrame:
 
 def draw(folder: Path, tables: Tables, pictures: Path) -> None:
     """The graphs it gets most wrong, and which nodes a set-to-set read-out looks at."""
-    from hour9.graphs.molecule_pictures import draw_all
+    from hour9.graphs.molecule_pictures import draw_attention, draw_wrong
 
     model, config = load(folder)
-    found = predict(folder, to_graphs(tables, config))
-    draw_all(model, config, tables, found, pictures)
+    draw_wrong(tables, predict(folder, tables), pictures / "what_it_gets_most_wrong.png")
+    if isinstance(model, SetToSetMPNN):
+        with torch.no_grad():
+            attention = model.attention(to_graphs(tables, config)).numpy()
+        order = in_order(tables).set_index(["case", "node"]).index
+        draw_attention(
+            tables, pd.Series(attention, index=order), pictures / "where_the_read-out_looks.png"
+        )
 
 
 TASK = Task(

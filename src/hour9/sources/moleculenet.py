@@ -26,6 +26,10 @@ ATOM = (
     "ring",
 )
 BOND = ("order", "stereo", "conjugated")
+SAID = {  # what the numbers mean, as far as a picture needs it
+    "element": {6: "C", 7: "N", 8: "O", 9: "F", 15: "P", 16: "S", 17: "Cl", 35: "Br", 53: "I"},
+    "order": {1: "single", 2: "double", 3: "triple", 12: "aromatic"},
+}
 DIMENSIONS = {  # of each array; `group` is the same number for the same molecule
     "x": 2,
     "edge_index": 2,
@@ -117,7 +121,8 @@ def columns(numbers: NDArray, names: tuple[str, ...]) -> pd.DataFrame:
         if values.tolist() == [0, 1]:
             found[name] = column.astype(float)
         elif len(values) > 1:
-            found |= {f"{name}.{value}": (column == value).astype(float) for value in values}
+            said = SAID.get(name, {})
+            found |= {f"{name}.{said.get(v, v)}": (column == v) * 1.0 for v in values.tolist()}
     return pd.DataFrame(found)
 
 
