@@ -26,7 +26,8 @@ def evaluate(name: str) -> None:
     report = REPORTS / settings.task / name
     report.mkdir(parents=True, exist_ok=True)
     evidence.to_parquet(report / "evidence.parquet", index=False)
-    metrics = {"metric": task.metric, **summary(evidence)}
+    metric = task.metric if isinstance(task.metric, str) else task.metric(tables)
+    metrics = {"metric": metric, **summary(evidence)}
     (report / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     pictures = report / "pictures"
     shutil.rmtree(pictures, ignore_errors=True)

@@ -44,8 +44,9 @@ class Task:
     """A problem with its data. Each function is pure: what it needs comes in, nothing else."""
 
     name: str
-    metric: str
-    """What the mean of `score` is called: 'accuracy', 'return'."""
+    metric: str | Callable[[Tables], str]
+    """What the mean of `score` is called: 'accuracy', 'return'. A task whose sets differ in kind
+    reads it off the tables."""
 
     ingest: Callable[[Source], Tables]
     """Write the tables, `cases` among them, with `split` where the source has a split."""
