@@ -53,6 +53,12 @@ class Thresholds(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         None, description="largest fall of the score when the cases are perturbed"
     )
     budget: float | None = Field(None, gt=0, description="largest model, in megabytes")
+    seeds: float | None = Field(
+        None, description="least gain over the baseline by the lower bound over an agent's seeds"
+    )
+    overestimation: float | None = Field(
+        None, description="largest predicted minus realised value of an agent's first state"
+    )
 
 
 class TaskConfig(BaseModel, frozen=True, extra="forbid"):

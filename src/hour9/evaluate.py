@@ -29,11 +29,8 @@ def evaluate(name: str) -> None:
     report = REPORTS / settings.task / name
     report.mkdir(parents=True, exist_ok=True)
     evidence.to_parquet(report / "evidence.parquet", index=False)
-    metrics = {
-        "metric": task.metric,
-        **summary(evidence),
-        "megabytes": megabytes(model),
-    }
+    metric = task.metric if isinstance(task.metric, str) else task.metric(tables)
+    metrics = {"metric": metric, **summary(evidence), "megabytes": megabytes(model)}
     (report / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     pictures = report / "pictures"
     shutil.rmtree(pictures, ignore_errors=True)
@@ -44,9 +41,9 @@ def evaluate(name: str) -> None:
 
 
 def gather(task: Task, model: Path, tables: Tables) -> pd.DataFrame:
-    """The cases with all that the gates may see of them: score and baseline, and where the task
-    can say so, confidence, the training's twin of a test case, and its score when perturbed."""
-    baseline = task.baseline(tables)[["case", "score"]].rename(columns={"score": "baseline"})
+    """The cases with all that the gates may see of them: what the task measures of each, its twin
+    in training if it has one, and the score of a test case when perturbed."""
+    baseline = task.baseline(tables).rename(columns={"score": "baseline"})
     scores = task.score(model, tables)
     evidence = tables["cases"].merge(scores, on="case", how="left", validate="one_to_one")
     evidence = evidence.merge(baseline, on="case", how="left", validate="one_to_one")

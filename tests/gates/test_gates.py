@@ -194,12 +194,14 @@ def test_no_threshold_is_never_a_pass():
 SCORED = ("floor", "overfitting", "counterfactual", "shift", "group_gap", "calibration")
 
 
-@pytest.mark.parametrize("gate", [*SCORED, "robustness"])
+@pytest.mark.parametrize("gate", [*SCORED, "robustness", "seeds", "overestimation"])
 def test_a_score_that_is_no_number_is_never_a_pass(gate):
     table = pairs(0.0).assign(**{"group.who": lambda t: np.where(t.index % 2, "a", "b")})
     table = table.assign(confidence=0.9, perturbed=table["score"])
     table = pd.concat([table, table.assign(split="train", pair="")], ignore_index=True)
     table.loc[[5, 405, 1000], "score"] = np.nan
+    agents = ("score.seed0", "score.seed1", "score.seed2", "predicted", "realised")
+    table = table.assign(**dict.fromkeys(agents, table["score"]))
     assert GATES[gate](table, 0.1).verdict == "reject"
 
 

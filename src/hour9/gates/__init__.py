@@ -16,8 +16,10 @@ from hour9.gates.divergence import divergence
 from hour9.gates.floor import floor
 from hour9.gates.group_gap import group_gap
 from hour9.gates.leakage import identifiers, leakage
+from hour9.gates.overestimation import overestimation
 from hour9.gates.overfitting import overfitting
 from hour9.gates.robustness import robustness
+from hour9.gates.seeds import seeds
 from hour9.gates.verdict import HOLD, PASS, REJECT, Verdict
 
 Gate = Callable[[pd.DataFrame, float], Verdict]
@@ -34,6 +36,8 @@ GATES: dict[str, Gate] = {
     "calibration": calibration,
     "robustness": robustness,
     "budget": budget,
+    "seeds": seeds,
+    "overestimation": overestimation,
 }
 ALWAYS = ("floor", "overfitting")
 """Asked of every task; the others where the task has a threshold for them."""

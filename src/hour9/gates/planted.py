@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 Random = np.random.Generator
+SEEDS = 5
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Shape:
     cases in which two equally good models differ, halved."""
     failure: float = 0.0
     """What an episode loses that fails, in the mean; anything up to twice as much."""
+    misjudged: float = 0.0
+    """Standard deviation of an agent's predicted value about the one it realises."""
     groups: tuple[int, ...] = ()
     """Test cases of each group of a slice."""
     pairs: int = 0
@@ -49,8 +52,8 @@ SHAPES = {  # the embedded data as they are, and a trained candidate's scatter o
         points=200,
         ripple=0.01,
     ),
-    "taxi": Shape(186, 51, 8.0, gain=0.27, scatter=3.1, apart=0.9, points=60, ripple=0.2),
-    "cartpole": Shape(50, 100, 500.0, gain=457.0, failure=250.0, groups=(50, 50)),
+    "taxi": Shape(186, 51, 8.0, gain=0.27, scatter=3.1, apart=0.9, misjudged=0.5),
+    "cartpole": Shape(50, 220, 500.0, gain=457.0, failure=250.0, misjudged=20.0, groups=(111, 109)),
 }
 
 
@@ -161,6 +164,20 @@ def budget(shape: Shape, effect: float, random: Random) -> pd.DataFrame:
     return testing(scores(shape, shape.test, random), megabytes=effect)
 
 
+def seeds(shape: Shape, effect: float, random: Random) -> pd.DataFrame:
+    """Five agents whose gains differ by a tenth of what a good one gains."""
+    baseline = scores(shape, shape.test, random, lost=shape.gain)
+    gains = random.normal(effect, 0.1 * shape.gain, SEEDS)
+    agents = {f"score.seed{k}": baseline + gain for k, gain in enumerate(gains)}
+    return testing(baseline + gains[0], baseline=baseline, **agents)
+
+
+def overestimation(shape: Shape, effect: float, random: Random) -> pd.DataFrame:
+    found = scores(shape, shape.test, random)
+    predicted = found + random.normal(effect, shape.misjudged, shape.test)
+    return testing(found, realised=found, predicted=predicted)
+
+
 PLANTERS: dict[str, Callable[[Shape, float, Random], pd.DataFrame]] = {
     planter.__name__: planter
     for planter in (
@@ -175,6 +192,8 @@ PLANTERS: dict[str, Callable[[Shape, float, Random], pd.DataFrame]] = {
         calibration,
         robustness,
         budget,
+        seeds,
+        overestimation,
     )
 }
 
@@ -182,8 +201,8 @@ PLANTERS: dict[str, Callable[[Shape, float, Random], pd.DataFrame]] = {
 def planted(gate: str, task: str, limit: float, size: float, random: Random) -> pd.DataFrame:
     """Evidence of the task's size with a fault: 0 is clean, 1 is on the threshold, 1.5 beyond.
 
-    A clean candidate has no fault at all; at the floor, it has the task's gain over the baseline.
+    A clean candidate has no fault at all; where a gain is asked for, it has the task's.
     """
     shape = SHAPES[task]
-    clean = shape.gain if gate == "floor" else 0.0
+    clean = shape.gain if gate in ("floor", "seeds") else 0.0
     return PLANTERS[gate](shape, clean + size * (limit - clean), random)

@@ -44,7 +44,7 @@ def bootstrap_mean(values: np.ndarray) -> Estimate:
     """Mean with its interval. For paired comparisons pass the differences, case by case."""
     if not np.isfinite(values).all():
         return NOT_A_NUMBER
-    return around(resampled_means(values, np.random.default_rng(SEED)), values.mean())
+    return interval(resampled_means(values, np.random.default_rng(SEED)), values.mean())
 
 
 def bootstrap_difference(first: np.ndarray, second: np.ndarray) -> Estimate:
@@ -53,10 +53,10 @@ def bootstrap_difference(first: np.ndarray, second: np.ndarray) -> Estimate:
         return NOT_A_NUMBER
     rng = np.random.default_rng(SEED)
     means = resampled_means(first, rng) - resampled_means(second, rng)
-    return around(means, first.mean() - second.mean())
+    return interval(means, first.mean() - second.mean())
 
 
-def around(means: np.ndarray, value: float) -> Estimate:
+def interval(means: np.ndarray, value: float) -> Estimate:
     """The percentile interval around a value."""
     low, high = np.percentile(means, [TAIL, 100.0 - TAIL])
     return Estimate(float(value), float(low), float(high))
