@@ -60,7 +60,8 @@ def best_taxi(tmp_path):
     import torch
 
     q = value_iteration(DecisionProcess.from_table(tables["transitions"]), taxi.PATIENT)
-    save_model(tmp_path, {"q": torch.from_numpy(q)}, {})
+    config = {"registered": 0, "settings": {"discount": 1.0}}
+    save_model(tmp_path, {"q": torch.from_numpy(q[None])}, config)
     return tmp_path, tables
 
 

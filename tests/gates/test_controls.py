@@ -164,8 +164,8 @@ def columns(sentences: pd.DataFrame) -> dict[str, pd.Series]:
 def test_an_agent_that_does_not_move_is_rejected_at_the_floor():
     source = Source(root="src/hour9/rl/environments.py", env="CartPole-v1", size=100)
     tables = cartpole.ingest(source)
-    motionless = cartpole.returns(tables, lambda seen: np.zeros(len(seen), int))
+    motionless = cartpole.episodes(tables, lambda seen: np.zeros(len(seen), int))
     baseline = cartpole.baseline(tables)["score"]
-    evidence = tables["cases"].assign(score=motionless["score"], baseline=baseline)
+    evidence = tables["cases"].assign(score=cartpole.returns(motionless), baseline=baseline)
     assert judged("floor", evidence, "cartpole") == "reject"
     assert judged("floor", evidence.assign(score=500.0), "cartpole") == "pass"
