@@ -13,7 +13,7 @@ RESAMPLES = 2000
 TAIL = 5.0  # per cent beyond either bound
 ONE_SIDED = 1.6449  # standard deviations that leave TAIL beyond them
 SEED = 9
-DISTINCT = 256  # values that are told apart
+DISTINCT = 100  # values that are told apart
 
 NOT_A_NUMBER = Estimate(np.nan, np.nan, np.nan)
 
