@@ -5,7 +5,7 @@ SHARED ?= ../shared/data
 # Named after this folder: a copy of the tree makes its own environment.
 READY := .venv/ready-$(shell pwd | cksum | cut -d' ' -f1)
 
-.PHONY: run test ui lint lock bench quality install
+.PHONY: run test ui lint lock bench quality studies install
 
 run: $(READY)            ## the whole pipeline, from raw data to the registry
 	@$(BIN)/hour9 run
@@ -29,6 +29,9 @@ quality: $(READY)        ## accuracy and return over several seeds; real sets wh
 		$(BIN)/python benchmarks/nodes_quality.py --root $(SHARED)/planetoid --name Cora
 	@test ! -d $(SHARED)/sst2 || \
 		$(BIN)/python benchmarks/sentiment_quality.py --root $(SHARED)/sst2 --seeds 3
+
+studies: $(READY)        ## questions answered in a picture, to studies/pictures
+	@cd studies && PATH=$(CURDIR)/$(BIN):$$PATH dvc repro
 
 install: $(READY)        ## only set up .venv
 

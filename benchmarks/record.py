@@ -1,0 +1,107 @@
+"""What the benchmarks share: two ways to one result, timed in turns, and the file of results."""
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import torch
+
+RESULTS = Path(__file__).parent / "results.json"
+
+Call = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two ways to the same result."""
+
+    name: str
+    ours: Call
+    peer: Call
+    peer_name: str
+
+
+def measure(pair: Pair, rounds: int) -> dict[str, object]:
+    """A row of the results; who goes first alternates."""
+    times: dict[Call, list[float]] = {pair.ours: [], pair.peer: []}
+    calls = [pair.ours, pair.peer]
+    for call in calls * 2:  # warm up
+        call()
+    for _ in range(rounds):
+        for call in calls:
+            start = time.process_time()
+            call()
+            times[call].append(1000 * (time.process_time() - start))
+        calls.reverse()
+    ours, peer = np.array(times[pair.ours]), np.array(times[pair.peer])
+    low, high = np.percentile(peer / ours, [25, 75])
+    ratio = float(np.median(peer) / np.median(ours))
+    print(
+        f"{pair.name:45} ours {np.median(ours):8.2f} ms, {pair.peer_name} "
+        f"{np.median(peer):8.2f} ms: {ratio:.2f} ({low:.2f} to {high:.2f})",
+        flush=True,
+    )
+    row = Row(
+        name=pair.name,
+        ours=round(float(np.median(ours)), 3),
+        peer=round(float(np.median(peer)), 3),
+        peer_name=pair.peer_name,
+        unit="CPU ms, one thread",
+        ratio=round(ratio, 3),
+        runs=rounds,
+        machine=machine(),
+        date=today(),
+    )
+    return asdict(row)
+
+
+def compare(
+    name: str, ours: list[float], peer: list[float], peer_name: str, unit: str
+) -> dict[str, object]:
+    """A row of the results: what both reach, higher is better, means over the runs."""
+    us, them = float(np.mean(ours)), float(np.mean(peer))
+    print(f"{name:45} ours {us:8.2f}, {peer_name} {them:8.2f} {unit}", flush=True)
+    rounded = round(us, 3), round(them, 3)
+    row = Row(name, *rounded, peer_name, unit, round(us / them, 3), len(ours), machine(), today())
+    return asdict(row)
+
+
+def today() -> str:
+    return date.today().isoformat()
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of benchmarks/results.json."""
+
+    name: str
+    ours: float
+    peer: float
+    peer_name: str
+    unit: str
+    ratio: float
+    runs: int
+    machine: str
+    date: str
+
+
+def machine() -> str:
+    """'AMD EPYC, 2 cores, AVX512'."""
+    described = Path("/proc/cpuinfo")
+    lines = described.read_text().splitlines() if described.exists() else []
+    models = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
+    model = models[0] if models else platform.processor() or platform.machine()
+    return f"{model}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}"
+
+
+def record(rows: list[dict[str, object]]) -> None:
+    """Replace the rows of the same name, keep the others."""
+    old = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+    new = {row["name"]: row for row in [*old, *rows]}
+    RESULTS.write_text(json.dumps(list(new.values()), indent=1) + "\n")
