@@ -39,6 +39,7 @@ LIBRARIES = (
     "gymnasium",
     "great_expectations",
     "great_expectations.expectations",
+    "datasketch",
     "sklearn.linear_model",
     "sklearn.feature_extraction.text",
     "sklearn.datasets",
