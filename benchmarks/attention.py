@@ -13,13 +13,9 @@ os.environ["OMP_NUM_THREADS"] = "1"  # read by torch and its libraries when they
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # by NumPy
 
 import argparse
-import json
-import platform
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from datetime import date
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -28,8 +24,8 @@ from torch import Tensor, nn
 
 from hour9.transformers.attention import MultiHeadAttention
 from hour9.transformers.attention_numpy import attention, blocked_attention
+from record import Row, record
 
-RESULTS = Path(__file__).parent / "results.json"
 HEADS, CHANNELS_PER_HEAD = 8, 64
 LENGTHS = (512, 1024, 2048)
 SHAPES = {  # B, T, C, H
@@ -144,7 +140,7 @@ def partial_call(function: Callable, *inputs: object, **named: object) -> Call:
     return lambda: function(*inputs, **named)
 
 
-def measure(pair: Pair, rounds: int) -> dict[str, object]:
+def measure(pair: Pair, rounds: int) -> Row:
     """A row of the results; who goes first alternates."""
     times: dict[Call, list[float]] = {pair.ours: [], pair.peer: []}
     calls = [pair.ours, pair.peer]
@@ -164,7 +160,7 @@ def measure(pair: Pair, rounds: int) -> dict[str, object]:
         f"{np.median(peer):8.2f} ms: {ratio:.2f} ({low:.2f} to {high:.2f})",
         flush=True,
     )
-    row = Row(
+    return Row(
         name=pair.name,
         ours=round(float(np.median(ours)), 3),
         peer=round(float(np.median(peer)), 3),
@@ -172,41 +168,7 @@ def measure(pair: Pair, rounds: int) -> dict[str, object]:
         unit="CPU ms, one thread",
         ratio=round(ratio, 3),
         runs=rounds,
-        machine=machine(),
-        date=date.today().isoformat(),
     )
-    return asdict(row)
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of benchmarks/results.json."""
-
-    name: str
-    ours: float
-    peer: float
-    peer_name: str
-    unit: str
-    ratio: float
-    runs: int
-    machine: str
-    date: str
-
-
-def machine() -> str:
-    """'AMD EPYC, 2 cores, AVX512'."""
-    described = Path("/proc/cpuinfo")
-    lines = described.read_text().splitlines() if described.exists() else []
-    models = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
-    model = models[0] if models else platform.processor() or platform.machine()
-    return f"{model}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}"
-
-
-def record(rows: list[dict[str, object]]) -> None:
-    """Replace the rows of the same name, keep the others."""
-    old = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
-    new = {row["name"]: row for row in [*old, *rows]}
-    RESULTS.write_text(json.dumps(list(new.values()), indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -84,6 +84,10 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("--alias", default="challenger", help="which version answers")
     add.set_defaults(command=predict)
 
+    add = commands.add_parser("watch", help="see a task's challenger play, where there is a screen")
+    add.add_argument("task")
+    add.set_defaults(command=watch)
+
     add = commands.add_parser("ui", help="serve the MLflow and Prefect UIs on loopback")
     add.add_argument("--prefect-port", type=int, default=4200)
     add.add_argument("--mlflow-port", type=int, default=5000)
@@ -290,15 +294,48 @@ def predict(asked: argparse.Namespace) -> int:
         rows = {"text": asked.request}
     try:
         model = mlflow.pyfunc.load_model(f"models:/{asked.task}@{asked.alias}")
-        answers = model.predict(pd.DataFrame(rows if isinstance(rows, list) else [rows]))
+        every = rows if isinstance(rows, list) else [rows]
+        answers = model.predict(pd.DataFrame([spread(row) for row in every]))
     except (mlflow.MlflowException, ValueError) as error:
         raise NoAnswer(f"{asked.task}@{asked.alias}: {error}") from None
     print(answers.to_json(orient="records", lines=True), end="")
     return 0
 
 
+def spread(row: dict[str, Any]) -> dict[str, Any]:
+    """A list in a request stands for numbered columns: observation → observation_0, …"""
+    flat: dict[str, Any] = {}
+    for name, value in row.items():
+        flat |= (
+            {f"{name}_{n}": part for n, part in enumerate(value)}
+            if isinstance(value, list)
+            else {name: value}
+        )
+    return flat
+
+
 class NoAnswer(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised
     """No such version, or a request that its signature does not take."""
+
+
+def watch(asked: argparse.Namespace) -> int:
+    """Play an episode in a window; where there is no screen, name the animation."""
+    from hour9.params import MODELS, RECEIPTS, REPORTS
+    from hour9.task import NoScreen, load_task
+
+    task = load_task(asked.task)
+    if task.watch is None:
+        raise NoAnswer(f"{asked.task} plays no episodes: there is nothing to watch")
+    receipt = RECEIPTS / f"{asked.task}.json"
+    best = json.loads(receipt.read_text())["challenger"] if receipt.exists() else None
+    if best is None:
+        raise NoAnswer(f"{asked.task} has no challenger: hour9 run --task {asked.task}")
+    try:
+        print(f"{best} returned {task.watch(MODELS / asked.task / best):g}")
+    except NoScreen as error:
+        film = next((REPORTS / asked.task / best / "pictures").glob("*.gif"), None)
+        raise NoAnswer(f"{error}; an episode of {best} is filmed in {film}") from None
+    return 0
 
 
 def ui(asked: argparse.Namespace) -> int:

@@ -32,11 +32,24 @@ if TYPE_CHECKING:  # importing it costs ten seconds; only `validate` pays them
 
     from hour9.engine.run import Run
 
-__all__ = ["SPLITS", "Source", "Tables", "Task", "load_task", "read_tables", "write_tables"]
+__all__ = [
+    "SPLITS",
+    "NoScreen",
+    "Source",
+    "Tables",
+    "Task",
+    "load_task",
+    "read_tables",
+    "write_tables",
+]
 
 SPLITS = ("train", "validation", "test")
 
 Tables = dict[str, pd.DataFrame]
+
+
+class NoScreen(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised
+    """There is nothing to open a window on."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +86,7 @@ class Task:
     looks at. The same model gives the same bytes; the file's name is the picture's title."""
 
     watch: Callable[[Path], float] | None = None
-    """Model folder -> play an episode in a window; what it returned."""
+    """Model folder -> play an episode in a window; what it returned. Raises NoScreen."""
 
     explain: Callable[[Path], Callable[[str], list[tuple[str, float]]]] | None = None
     """Model folder -> a function from a text to its words, each with what it added to the answer:
