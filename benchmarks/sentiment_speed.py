@@ -27,7 +27,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import transformers
-from record import Pair, compare, measure, record
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -47,6 +46,7 @@ from hour9.transformers.classifier import (
     load_classifier,
 )
 from hour9.transformers.sentiment import TASK
+from record import Pair, Row, compare, measure, record
 
 LABELS = ("negative", "positive")
 LENGTH = 32  # tokens of the text that is timed
@@ -90,7 +90,7 @@ def main() -> None:
 
 def training(
     weights: Path, tables: Tables, count: int, rounds: int, scratch: Path
-) -> list[dict[str, object]]:
+) -> list[Row]:
     """Samples per CPU second of three ways to train one epoch, and what they learned."""
     train, held = few(tables, weights, "train", count), few(tables, weights, "validation", 400)
     kinds: dict[str, Callable[[], tuple[float, float]]] = {
@@ -266,7 +266,7 @@ def widened(batch: dict[str, Tensor], length: int) -> dict[str, Tensor]:
 # answer
 
 
-def answering(weights: Path, models: Path, tables: Tables, rounds: int) -> list[dict[str, object]]:
+def answering(weights: Path, models: Path, tables: Tables, rounds: int) -> list[Row]:
     """Times of one text; then what the smaller models cost, on the test cases."""
     names = ("sentiment-bert", "sentiment-int8", "sentiment-student")
     teacher, rounded, student = (load_classifier(models / name) for name in names)

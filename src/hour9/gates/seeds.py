@@ -1,6 +1,7 @@
 """Is the candidate good, or was one of its agents lucky?"""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -32,7 +33,7 @@ def seeds(evidence: pd.DataFrame, threshold: float) -> Verdict:
     return verdict if found.low > threshold else replace(verdict, verdict=REJECT)
 
 
-def interquartile_mean(values: np.ndarray) -> float | np.ndarray:  # (..., n) -> (...)
+def interquartile_mean(values: np.ndarray) -> Any:  # (..., n) -> (...)
     """The mean of the middle half: no outlier moves it, and it wastes less than a median."""
     n = values.shape[-1]
     return np.sort(values)[..., n // 4 : n - n // 4].mean(axis=-1)
