@@ -62,13 +62,27 @@ def measure(pair: Pair, rounds: int) -> dict[str, object]:
 
 
 def compare(
-    name: str, ours: list[float], peer: list[float], peer_name: str, unit: str
+    name: str,
+    ours: list[float],
+    peer: list[float],
+    peer_name: str,
+    unit: str,
+    less_is_better: bool = False,
 ) -> dict[str, object]:
-    """A row of the results: what both reach, higher is better, means over the runs."""
+    """A row of the results: what both reach, means over the runs."""
     us, them = float(np.mean(ours)), float(np.mean(peer))
     print(f"{name:45} ours {us:8.2f}, {peer_name} {them:8.2f} {unit}", flush=True)
-    rounded = round(us, 3), round(them, 3)
-    row = Row(name, *rounded, peer_name, unit, round(us / them, 3), len(ours), machine(), today())
+    row = Row(
+        name=name,
+        ours=round(us, 3),
+        peer=round(them, 3),
+        peer_name=peer_name,
+        unit=unit,
+        ratio=round(them / us if less_is_better else us / them, 3),
+        runs=len(ours),
+        machine=machine(),
+        date=today(),
+    )
     return asdict(row)
 
 
