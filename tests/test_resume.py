@@ -16,8 +16,12 @@ from hour9.params import read_params
 from hour9.registry.lineage import dvc_md5
 from hour9.stage import WARM
 
+TINY = [f"candidates.textgen-pretrained.{s}" for s in ("channels=16", "layers=1", "batch_size=128")]
 SMALL = {  # long enough to be killed in the middle, short enough for a test
     "sentiment-bert": ["tasks.sentiment.source.size=400", "candidates.sentiment-bert.epochs=2"],
+    "textgen-pretrained": ["candidates.textgen-pretrained.epochs=2", *TINY],
+    "textgen-gpt": ["candidates.textgen-gpt.epochs=60", *TINY],
+    "textgen-scratch": ["candidates.textgen-scratch.epochs=10"],
     "nodes-gcn": ["candidates.nodes-gcn.epochs=100"],
     "nodes-gat": ["candidates.nodes-gat.epochs=40"],
     "nodes-mpnn": ["candidates.nodes-mpnn.epochs=40"],
@@ -38,6 +42,8 @@ def test_a_killed_training_resumes_to_the_same_bytes_in_one_run(
         stage("weights", Path(section["parent"]).name)
     stage("ingest", task)
     stage("validate", task)
+    if section["parent"].startswith("models/"):
+        stage("train", Path(section["parent"]).name)
     out = project / "models" / task / candidate
     curve = project / "reports" / task / candidate / "curve.json"
 

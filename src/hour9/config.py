@@ -34,6 +34,12 @@ class Thresholds(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     group_gap: float | None = Field(
         None, description="largest best minus worst group's mean score, in any slice"
     )
+    seeds: float | None = Field(
+        None, description="least gain over the baseline by the lower bound over an agent's seeds"
+    )
+    overestimation: float | None = Field(
+        None, description="largest predicted minus realised value of an agent's first state"
+    )
 
 
 class TaskConfig(BaseModel, frozen=True, extra="forbid"):

@@ -26,7 +26,8 @@ def evaluate(name: str) -> None:
     report = REPORTS / settings.task / name
     report.mkdir(parents=True, exist_ok=True)
     evidence.to_parquet(report / "evidence.parquet", index=False)
-    metrics = {"metric": task.metric, **summary(evidence)}
+    metric = task.metric if isinstance(task.metric, str) else task.metric(tables)
+    metrics = {"metric": metric, **summary(evidence)}
     (report / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     pictures = report / "pictures"
     shutil.rmtree(pictures, ignore_errors=True)
@@ -37,8 +38,8 @@ def evaluate(name: str) -> None:
 
 
 def gather(task: Task, model: Path, tables: Tables) -> pd.DataFrame:
-    """The cases with the columns score, baseline and, where the model gives one, confidence."""
-    baseline = task.baseline(tables)[["case", "score"]].rename(columns={"score": "baseline"})
+    """The cases with the columns score, baseline and what else the task measures of each."""
+    baseline = task.baseline(tables).rename(columns={"score": "baseline"})
     scores = task.score(model, tables)
     evidence = tables["cases"].merge(scores, on="case", how="left", validate="one_to_one")
     evidence = evidence.merge(baseline, on="case", how="left", validate="one_to_one")

@@ -15,7 +15,7 @@ PAGE = REPORTS / "index.html"
 STANDING = REPORTS / "standing.json"  # the same for programs, and for whoever will not wait
 FILES = ("metrics.json", "gates.json")
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
-COLOURS = {"validation": "#1f6feb", "loss": "#9a6700"}
+COLOURS = {"validation": "#1f6feb", "loss": "#9a6700", "regret": "#8250df"}
 
 
 def report(name: str = "") -> None:
@@ -67,13 +67,16 @@ def measured(task: str, candidate: str) -> dict[str, Any]:
     evidence = pd.read_parquet(folder / "evidence.parquet", columns=["split", "score", "baseline"])
     test = evidence[evidence["split"] == "test"]
     found: Estimate = bootstrap_mean(test["score"].to_numpy(float))
+    version = registered(judged(task, candidate))
+    promotion = version.pop("promotion")  # judged later, against the champion of that moment
     return {
         "metric": metrics["metric"],
         "score": found.value,
         "interval": [found.low, found.high],
         "baseline": float(test["baseline"].mean()),
-        **gates,
-        **registered(judged(task, candidate)),
+        "verdict": gates["verdict"],
+        "gates": [*gates["gates"], *promotion],
+        **version,
     }
 
 

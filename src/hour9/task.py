@@ -44,8 +44,9 @@ class Task:
     """A problem with its data. Each function is pure: what it needs comes in, nothing else."""
 
     name: str
-    metric: str
-    """What the mean of `score` is called: 'accuracy', 'return'."""
+    metric: str | Callable[[Tables], str]
+    """What the mean of `score` is called: 'accuracy', 'return'. A task whose sets differ in kind
+    reads it off the tables."""
 
     ingest: Callable[[Source], Tables]
     """Write the tables, `cases` among them, with `split` where the source has a split."""
@@ -71,6 +72,9 @@ class Task:
     draw: Callable[[Path, Tables, Path], None] | None = None
     """Model folder, tables, a folder that is there -> pictures in it, PNG or GIF: what the model
     looks at. The same model gives the same bytes; the file's name is the picture's title."""
+
+    watch: Callable[[Path], float] | None = None
+    """Model folder -> play an episode in a window; what it returned."""
 
     explain: Callable[[Path], Callable[[str], list[tuple[str, float]]]] | None = None
     """Model folder -> a function from a text to its words, each with what it added to the answer:

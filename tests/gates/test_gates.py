@@ -98,6 +98,8 @@ def test_a_score_that_is_no_number_is_never_a_pass(gate):
     table = pairs(0.0).assign(**{"group.who": lambda t: np.where(t.index % 2, "a", "b")})
     table = pd.concat([table, table.assign(split="train")], ignore_index=True)
     table.loc[[5, 505, 1000], "score"] = np.nan
+    agents = ("score.seed0", "score.seed1", "score.seed2", "predicted", "realised")
+    table = table.assign(**dict.fromkeys(agents, table["score"]))
     assert gate(table, 0.1).verdict == "reject"
 
 

@@ -10,7 +10,9 @@ import pandas as pd
 
 from hour9.gates.bias import counterfactual, group_gap
 from hour9.gates.floor import floor
+from hour9.gates.overestimation import overestimation
 from hour9.gates.overfitting import overfitting
+from hour9.gates.seeds import seeds
 from hour9.gates.verdict import HOLD, PASS, REJECT, Verdict
 
 Gate = Callable[[pd.DataFrame, float | None], Verdict]
@@ -20,6 +22,8 @@ GATES: dict[str, Gate] = {
     "overfitting": overfitting,
     "counterfactual": counterfactual,
     "group_gap": group_gap,
+    "seeds": seeds,
+    "overestimation": overestimation,
 }
 ALWAYS = ("floor", "overfitting")
 """Asked of every task; the others where the task has a threshold for them."""

@@ -65,15 +65,21 @@ def contract(_: Tables) -> dict[str, list[Expectation]]:
 
 
 def train(run: Run) -> None:
-    """Fine-tune a BERT."""
-    from hour9.transformers.bert import fine_tune
+    """As the candidate's architecture says; each writes what `load_classifier` reads."""
+    from hour9.transformers import bert, encoder, int8, student
 
-    fine_tune(run, LABELS)
+    begin = {
+        "bert": bert.fine_tune,
+        "encoder": encoder.train_from_scratch,
+        "student": student.distil,
+        "int8": int8.quantise,
+    }[run.settings.architecture]
+    begin(run, LABELS)
 
 
 def score(folder: Path, tables: Tables) -> pd.DataFrame:
     """1 where the label is found, 0 elsewhere; confidence is the probability of the label given."""
-    from hour9.transformers.bert import load_classifier
+    from hour9.transformers.classifier import load_classifier
 
     classifier = load_classifier(folder)
     data = tables["cases"].merge(tables["sentences"], on="case", validate="1:1")
@@ -104,7 +110,7 @@ def baseline(tables: Tables) -> pd.DataFrame:
 
 def answer(folder: Path) -> Callable[[pd.DataFrame], pd.DataFrame]:
     """Requests with a column `text` -> label, confidence in it, probability of positive."""
-    from hour9.transformers.bert import load_classifier
+    from hour9.transformers.classifier import load_classifier
 
     classifier = load_classifier(folder)
 
@@ -123,19 +129,47 @@ def answer(folder: Path) -> Callable[[pd.DataFrame], pd.DataFrame]:
 
 
 def readable(requests: pd.DataFrame) -> list[str]:
-    """The texts of the requests, if all are texts."""
+    """The texts of the requests, if all are texts. What is cut off is not read, but may be sent."""
     if "text" not in requests:
         raise ValueError(f"a request needs the column 'text'; got {', '.join(requests.columns)}")
     texts = requests["text"].tolist()
-    wrong = [row for row, text in enumerate(texts) if not (isinstance(text, str) and text.strip())]
+    wrong = [f"row {row} {fault}" for row, text in enumerate(texts) if (fault := unreadable(text))]
     if wrong:
-        raise ValueError(f"rows {wrong[:5]} hold no text; send a sentence in each")
+        raise ValueError(f"{'; '.join(wrong[:5])}: send a sentence in each")
     return texts
+
+
+def unreadable(text: object) -> str:
+    """What is wrong with a text; empty where nothing is."""
+    if not (isinstance(text, str) and text.strip()):
+        return "holds no text"
+    if len(text) > LONGEST:
+        return f"has {len(text)} characters, more than {LONGEST}"
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        return "holds bytes that are no UTF-8"
+    return ""
 
 
 def example(tables: Tables) -> pd.DataFrame:
     """Three reviews."""
     return tables["sentences"][["text"]].head(3)
+
+
+def draw(folder: Path, tables: Tables, pictures: Path) -> None:
+    """What the words add and where the heads look, if the candidate can tell."""
+    from hour9.transformers.classifier import load_classifier
+    from hour9.transformers.explain import draw_classifier
+
+    draw_classifier(load_classifier(folder), tables, pictures)
+
+
+def explain(folder: Path) -> Callable[[str], list[tuple[str, float]]]:
+    """A text to its words, each with what it added to the log-odds of the answer."""
+    from hour9.transformers.classifier import load_classifier
+    from hour9.transformers.explain import explained_words
+
+    classifier = load_classifier(folder)
+    return lambda text: explained_words(classifier, text)
 
 
 TASK = Task(
@@ -148,4 +182,6 @@ TASK = Task(
     baseline=baseline,
     answer=answer,
     example=example,
+    draw=draw,
+    explain=explain,
 )
