@@ -71,12 +71,20 @@ def measure(pair: Pair, rounds: int) -> Row:
     )
 
 
-def compare(name: str, ours: list[float], peer: list[float], peer_name: str, unit: str) -> Row:
-    """A row of the results: what both reach, higher is better, means over the runs."""
+def compare(
+    name: str,
+    ours: list[float],
+    peer: list[float],
+    peer_name: str,
+    unit: str,
+    less_is_better: bool = False,
+) -> Row:
+    """A row of the results: what both reach, means over the runs."""
     us, them = float(np.mean(ours)), float(np.mean(peer))
     print(f"{name:45} ours {us:8.2f}, {peer_name} {them:8.2f} {unit}", flush=True)
     rounded = round(us, 3), round(them, 3)
-    return Row(name, *rounded, peer_name, unit, round(us / them, 3), len(ours))
+    ratio = round(them / us if less_is_better else us / them, 3)
+    return Row(name, *rounded, peer_name, unit, ratio, len(ours))
 
 
 def machine() -> str:
