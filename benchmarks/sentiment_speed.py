@@ -88,9 +88,7 @@ def main() -> None:
 # train
 
 
-def training(
-    weights: Path, tables: Tables, count: int, rounds: int, scratch: Path
-) -> list[Row]:
+def training(weights: Path, tables: Tables, count: int, rounds: int, scratch: Path) -> list[Row]:
     """Samples per CPU second of three ways to train one epoch, and what they learned."""
     train, held = few(tables, weights, "train", count), few(tables, weights, "validation", 400)
     kinds: dict[str, Callable[[], tuple[float, float]]] = {
