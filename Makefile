@@ -21,6 +21,7 @@ lint: $(READY)           ## ruff and mypy
 
 bench: $(READY)          ## side by side with peers, to benchmarks/results.json
 	@$(BIN)/python benchmarks/attention.py
+	@$(BIN)/python benchmarks/gpt_speed.py
 
 errors: $(READY)         ## how often each gate errs, to docs/gates.md; how long the gates take
 	@$(BIN)/python benchmarks/gate_errors.py

@@ -16,7 +16,14 @@ from hour9.registry.lineage import dvc_md5
 from hour9.stage import LOGS, WARM
 
 BIN = Path(sys.executable).parent
-GATES = ["floor", "overfitting", "robustness", "budget", "seeds", "overestimation"]  # taxi asks these
+GATES = [
+    "floor",
+    "overfitting",
+    "robustness",
+    "budget",
+    "seeds",
+    "overestimation",
+]  # taxi asks these
 
 
 def command(*arguments: str, check: bool = True) -> str:

@@ -57,7 +57,8 @@ def test_a_killed_training_resumes_to_the_same_bytes_in_one_run(
     assert curve.read_bytes() == expected_curve
 
     client = MlflowClient(f"sqlite:///{project}/mlruns/mlflow.db")
-    runs = client.search_runs([client.get_experiment_by_name(task).experiment_id])
+    experiment = client.get_experiment_by_name(task).experiment_id
+    runs = client.search_runs([experiment], f"tags.`hour9.candidate` = '{candidate}'")
     assert [run.info.status for run in runs] == ["FINISHED", "FINISHED"]
     points = [client.get_metric_history(run.info.run_id, "validation") for run in runs]
     assert [len(p) for p in points] == [len(json.loads(expected_curve))] * 2

@@ -33,7 +33,16 @@ if TYPE_CHECKING:  # importing it costs ten seconds; only `validate` pays them
 
     from hour9.engine.run import Run
 
-__all__ = ["SPLITS", "Source", "Tables", "Task", "load_task", "read_tables", "write_tables"]
+__all__ = [
+    "SPLITS",
+    "NoScreen",
+    "Source",
+    "Tables",
+    "Task",
+    "load_task",
+    "read_tables",
+    "write_tables",
+]
 
 SPLITS = ("train", "validation", "test")
 PROBE = "probe"
@@ -41,6 +50,10 @@ HIDDEN = ("test", PROBE)
 """Splits that no training sees."""
 
 Tables = dict[str, pd.DataFrame]
+
+
+class NoScreen(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised
+    """There is nothing to open a window on."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +102,7 @@ class Task:
     looks at. The same model gives the same bytes; the file's name is the picture's title."""
 
     watch: Callable[[Path], float] | None = None
-    """Model folder -> play an episode in a window; what it returned."""
+    """Model folder -> play an episode in a window; what it returned. Raises NoScreen."""
 
     explain: Callable[[Path], Callable[[str], list[tuple[str, float]]]] | None = None
     """Model folder -> a function from a text to its words, each with what it added to the answer:

@@ -170,7 +170,7 @@ def train(run: Run) -> None:
 
 def described(tables: Tables) -> dict[str, Any]:
     """What a model must know of the data it was trained on."""
-    cases, nodes, edges = (tables[name] for name in ("cases", "nodes", "edges"))
+    cases, nodes = tables["cases"], tables["nodes"]
     train = cases[cases["split"] == "train"]
     seen = nodes["case"].isin(train["case"])
     columns = node_columns(tables)
