@@ -2,8 +2,8 @@
 
 Of 200 tables with no fault, how many does a gate not pass; of 200 with a fault of 1.5 times its
 threshold (and of 1.2 times), how many does it not reject? A `hold` is an error on either side.
-The tables have the sizes and the scatter of the embedded tasks (hour9/gates/planted.py), the
-thresholds are those of params.yaml. Writes the table in docs/gates.md.
+The tables have the sizes of the embedded tasks' evidence (hour9/gates/planted.py), the thresholds
+are those of params.yaml. Writes the table in docs/gates.md.
 
     python benchmarks/gate_errors.py [--short]
 """

@@ -42,7 +42,7 @@ class Shape:
     """Standard deviation of these."""
 
 
-SHAPES = {  # the embedded data as they are, and a trained candidate's scatter on them
+SHAPES = {  # sizes and means as on the embedded data; of the scatter, see docs/gates.md
     "sentiment": Shape(1200, 900, 0.95, gain=0.20, apart=0.02, groups=(273, 246), pairs=510),
     "nodes": Shape(
         *(200, 1097, 0.967),
