@@ -17,7 +17,6 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"  # by NumPy
 import argparse
 import copy
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -31,7 +30,7 @@ from hour9.graphs.batches import Graphs, batches
 from hour9.graphs.gin import GIN
 from hour9.graphs.molecule_tables import to_graphs
 from hour9.graphs.molecules import TASK, described, targets_of
-from hour9.task import Source, Tables
+from hour9.task import Source
 
 SETTINGS = {"hidden": 32, "layers": 5, "dropout": 0.5}  # the widest of Xu et al. 2019
 BATCHES = (32, 128)
