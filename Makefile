@@ -22,6 +22,8 @@ lint: $(READY)           ## ruff and mypy
 bench: $(READY)          ## side by side with peers, to benchmarks/results.json
 	@$(BIN)/python benchmarks/attention.py
 	@$(BIN)/python benchmarks/gpt_speed.py
+	@test ! -d $(SHARED)/tudataset || \
+		$(BIN)/python benchmarks/molecules_speed.py --root $(SHARED)/tudataset
 
 errors: $(READY)         ## how often each gate errs, to docs/gates.md; how long the gates take
 	@$(BIN)/python benchmarks/gate_errors.py
@@ -32,6 +34,10 @@ quality: $(READY)        ## accuracy and return over several seeds; real sets wh
 	@$(BIN)/python benchmarks/rl_quality.py --seeds 10
 	@test ! -d $(SHARED)/planetoid || \
 		$(BIN)/python benchmarks/nodes_quality.py --root $(SHARED)/planetoid --name Cora
+	@test ! -d $(SHARED)/tudataset || for name in MUTAG PROTEINS; do \
+		$(BIN)/python benchmarks/molecules_quality.py --root $(SHARED)/tudataset --name $$name; done
+	@test ! -d $(SHARED)/moleculenet || $(BIN)/python benchmarks/molecules_quality.py \
+		--root $(SHARED)/moleculenet/graphs_npz --name esol
 	@test ! -d $(SHARED)/sst2 || \
 		$(BIN)/python benchmarks/sentiment_quality.py --root $(SHARED)/sst2 --seeds 3
 

@@ -26,6 +26,8 @@ SMALL = {  # long enough to be killed in the middle, short enough for a test
     "nodes-gat": ["candidates.nodes-gat.epochs=40"],
     "nodes-mpnn": ["candidates.nodes-mpnn.epochs=40"],
     "links-gcn": ["candidates.links-gcn.epochs=60"],
+    "molecules-gin": ["tasks.molecules.source.size=400", "candidates.molecules-gin.epochs=15"],
+    "molecules-mpnn": ["tasks.molecules.source.size=400", "candidates.molecules-mpnn.epochs=8"],
     "taxi-qlearning": [],
     "cartpole-dqn": ["candidates.cartpole-dqn.steps=4000"],
 }

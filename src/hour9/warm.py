@@ -43,6 +43,8 @@ LIBRARIES = (
     "sklearn.linear_model",
     "sklearn.feature_extraction.text",
     "sklearn.datasets",
+    "sklearn.svm",
+    "networkx.generators.atlas",
     "sklearn.manifold",
     "sklearn.metrics",
     "sklearn.neighbors",

@@ -106,7 +106,7 @@ def contract(tables: Tables) -> dict[str, list[Expectation]]:
 
     if has_classes(cases):
         learnt = cases.loc[cases["split"] == "train", "target"].dropna().unique().tolist()
-        targets = [
+        targets: list[Expectation] = [
             expect.ExpectColumnValuesToBeInSet(column="target", value_set=learnt),
             expect.ExpectColumnUniqueValueCountToBeBetween(
                 column="target", min_value=2, max_value=MOST_CLASSES
