@@ -21,7 +21,8 @@ SMALL = {  # long enough to be killed in the middle, short enough for a test
     "nodes-gcn": ["candidates.nodes-gcn.epochs=60"],
     "nodes-gat": ["candidates.nodes-gat.epochs=20"],
     "taxi-qlearning": [],
-    "cartpole-dqn": ["candidates.cartpole-dqn.steps=4000"],
+    "cartpole-dqn": ["candidates.cartpole-dqn.steps=4000", "candidates.cartpole-dqn.seeds=2"],
+    "cartpole-rainbow-lite": ["candidates.cartpole-rainbow-lite.steps=6000"],
 }
 
 
