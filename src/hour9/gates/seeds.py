@@ -13,14 +13,12 @@ LEAST = 3
 """Fewer seeds than this can say nothing."""
 
 
-def seeds(evidence: pd.DataFrame, threshold: float | None) -> Verdict:
+def seeds(evidence: pd.DataFrame, threshold: float) -> Verdict:
     """Interquartile mean over the seeds of what each gains on the baseline on test.
 
     Rejects unless even the lower bound is above the threshold: what a rerun with other random
     numbers might not repeat is no candidate (Agarwal et al. 2021).
     """
-    if threshold is None:
-        return Verdict.hold("seeds", "no threshold: set tasks.<task>.thresholds.seeds")
     test = evidence[evidence["split"] == "test"]
     scores = test.filter(regex=r"^score\.seed\d+$")
     n = scores.shape[1]
