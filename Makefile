@@ -22,6 +22,8 @@ lint: $(READY)           ## ruff and mypy
 bench: $(READY)          ## side by side with peers, to benchmarks/results.json
 	@$(BIN)/python benchmarks/attention.py
 	@$(BIN)/python benchmarks/gpt_speed.py
+	@$(BIN)/python benchmarks/qlearning_speed.py
+	@$(BIN)/python benchmarks/cartpole_speed.py --seeds 6-10
 
 errors: $(READY)         ## how often each gate errs, to docs/gates.md; how long the gates take
 	@$(BIN)/python benchmarks/gate_errors.py
