@@ -53,6 +53,9 @@ def tables(n: int) -> tuple[pd.DataFrame, pd.DataFrame]:
             "perturbed": random.normal(size=n),
             "twin": np.where(random.random(n) < 0.01, "case-0", ""),
             "megabytes": 1.0,
+            "predicted": random.normal(size=n),
+            "realised": random.normal(size=n),
+            **{f"score.seed{seed}": random.normal(size=n) for seed in range(5)},
         }
     )
     return evidence, pd.DataFrame({"validation": random.random(1000)})
