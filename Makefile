@@ -24,6 +24,8 @@ bench: $(READY)          ## side by side with peers, to benchmarks/results.json
 	@$(BIN)/python benchmarks/gpt_speed.py
 	@test ! -d $(SHARED)/tudataset || \
 		$(BIN)/python benchmarks/molecules_speed.py --root $(SHARED)/tudataset
+	@$(BIN)/python benchmarks/qlearning_speed.py
+	@$(BIN)/python benchmarks/cartpole_speed.py --seeds 6-10
 
 errors: $(READY)         ## how often each gate errs, to docs/gates.md; how long the gates take
 	@$(BIN)/python benchmarks/gate_errors.py

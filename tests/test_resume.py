@@ -29,7 +29,8 @@ SMALL = {  # long enough to be killed in the middle, short enough for a test
     "molecules-gin": ["tasks.molecules.source.size=400", "candidates.molecules-gin.epochs=15"],
     "molecules-mpnn": ["tasks.molecules.source.size=400", "candidates.molecules-mpnn.epochs=8"],
     "taxi-qlearning": [],
-    "cartpole-dqn": ["candidates.cartpole-dqn.steps=4000"],
+    "cartpole-dqn": ["candidates.cartpole-dqn.steps=4000", "candidates.cartpole-dqn.seeds=2"],
+    "cartpole-rainbow-lite": ["candidates.cartpole-rainbow-lite.steps=6000"],
 }
 
 

@@ -21,7 +21,7 @@ WIDEST = 300
 FRAMES = 120
 """Of a longer episode only every second, every third… step is shown."""
 
-COLOURS = 16
+COLOURS = 64
 
 Choose = Callable[[Any], int]
 """An observation -> an action."""
