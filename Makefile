@@ -5,7 +5,7 @@ SHARED ?= ../shared/data
 # Named after this folder: a copy of the tree makes its own environment.
 READY := .venv/ready-$(shell pwd | cksum | cut -d' ' -f1)
 
-.PHONY: run test ui lint lock bench quality studies install
+.PHONY: run test ui lint lock bench errors quality studies install
 
 run: $(READY)            ## the whole pipeline, from raw data to the registry
 	@$(BIN)/hour9 run
@@ -22,6 +22,10 @@ lint: $(READY)           ## ruff and mypy
 bench: $(READY)          ## side by side with peers, to benchmarks/results.json
 	@$(BIN)/python benchmarks/attention.py
 	@$(BIN)/python benchmarks/gpt_speed.py
+
+errors: $(READY)         ## how often each gate errs, to docs/gates.md; how long the gates take
+	@$(BIN)/python benchmarks/gate_errors.py
+	@$(BIN)/python benchmarks/judge_speed.py
 
 quality: $(READY)        ## accuracy and return over several seeds; real sets where they are at hand
 	@$(BIN)/python benchmarks/nodes_quality.py

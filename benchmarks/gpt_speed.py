@@ -17,7 +17,6 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"  # by NumPy
 import argparse
 
 import torch
-from record import Call, Pair, measure, record
 from torch import nn
 from torch.nn import functional as F
 from transformers import GPT2Config, GPT2LMHeadModel
@@ -25,6 +24,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from hour9.transformers.generate import Sampling, generate
 from hour9.transformers.layers import Transformer
 from hour9.transformers.load_weights import gpt2
+from record import Call, Pair, measure, record
 
 WORDS, LAYERS, HEADS, CONTEXT = 1024, 4, 4, 256
 WIDTHS = (128, 256)

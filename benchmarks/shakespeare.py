@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from record import compare, record
 from torch import Tensor, nn
 
 from hour9.engine.checkpoint import Checkpoint
@@ -28,6 +27,7 @@ from hour9.engine.run import Run
 from hour9.engine.settings import Supervised
 from hour9.transformers.gpt import cut, negative_log_likelihoods
 from hour9.transformers.layers import LayerShape, Transformer, TransformerShape
+from record import compare, record
 
 TEXT = Path("../shared/data/text/tinyshakespeare/input.txt")
 TARGET = 1.50  # nats a character

@@ -116,16 +116,17 @@ def test_a_candidate_brings_its_task_and_its_weights_along(project):
     ]
 
 
-def test_a_candidate_brings_the_training_that_it_starts_from_along(project):
-    chosen = [s.name for s in dag.select(dag.stages(), candidate="textgen-gpt")]
+def test_a_candidate_brings_its_parent_along_but_not_its_parent_s_verdict(project):
+    chosen = [s.name for s in dag.select(dag.stages(), candidate="sentiment-int8")]
     assert chosen == [
-        "ingest@textgen",
-        "validate@textgen",
-        "train@textgen-pretrained",
-        "train@textgen-gpt",
-        "evaluate@textgen-gpt",
-        "judge@textgen-gpt",
-        "register@textgen",
+        "weights@minilm",
+        "ingest@sentiment",
+        "validate@sentiment",
+        "train@sentiment-bert",
+        "train@sentiment-int8",
+        "evaluate@sentiment-int8",
+        "judge@sentiment-int8",
+        "register@sentiment",
         "report",
     ]
 

@@ -82,6 +82,7 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("task")
     add.add_argument("request", help='JSON rows, e.g. \'{"text": "a fine film"}\', or plain text')
     add.add_argument("--alias", default="", help="which version answers")
+    add.add_argument("--explain", action="store_true", help="what each word of a text added")
     add.set_defaults(command=predict)
 
     add = commands.add_parser("serve", help="answer for a task over HTTP, on loopback")
@@ -113,6 +114,10 @@ def parser() -> argparse.ArgumentParser:
     add = commands.add_parser("reproduce", help="train a version again, from its own commit")
     add.add_argument("version", metavar="TASK@ALIAS", help="or TASK/NUMBER")
     add.set_defaults(command=reproduce)
+
+    add = commands.add_parser("watch", help="see a task's challenger play, where there is a screen")
+    add.add_argument("task")
+    add.set_defaults(command=watch)
 
     add = commands.add_parser("ui", help="serve the MLflow and Prefect UIs on loopback")
     add.add_argument("--prefect-port", type=int, default=4200)
@@ -314,18 +319,19 @@ def predict(asked: argparse.Namespace) -> int:
     from hour9.registry.tracking import connect
 
     connect()
-    try:
-        rows = json.loads(asked.request)
-    except ValueError:
-        rows = {"text": asked.request}
     address = in_charge(asked.task, asked.alias)
     try:
+        requests = pd.DataFrame([spread(row) for row in read_requests(asked.request)])
         model = mlflow.pyfunc.load_model(f"models:/{address}")
-        answers = model.predict(pd.DataFrame(rows if isinstance(rows, list) else [rows]))
+        answers = model.predict(requests)
+        texts = requests.get("text", [""]) if asked.explain else []
+        explained = [model.unwrap_python_model().explain(text) for text in texts]
     except (mlflow.MlflowException, ValueError) as error:
         raise NoAnswer(f"{address}: {error}") from None
     print(f"{address} answers", file=sys.stderr)
     print(answers.to_json(orient="records", lines=True), end="")
+    for words in explained:
+        show_words(words)
     return 0
 
 
@@ -351,6 +357,49 @@ def in_charge(task: str, alias: str) -> str:
             return f"{task}/{aliases[name]}"
     known = ", ".join(aliases) or "none: no candidate passed its gates"
     raise NoAnswer(f"{task} has no {alias or 'champion or challenger'}; its aliases: {known}")
+
+
+def read_requests(written: str) -> list[dict[str, Any]]:
+    """JSON rows, or one text as it stands."""
+    if any("\ud800" <= letter <= "\udfff" for letter in written):
+        raise ValueError("the request holds bytes that are no UTF-8; send it as UTF-8")
+    try:
+        rows = json.loads(written)
+    except ValueError:
+        rows = written
+    rows = rows if isinstance(rows, list) else [rows]
+    return rows if all(isinstance(row, dict) for row in rows) else [{"text": written}]
+
+
+def show_words(words: list[tuple[str, float]]) -> None:
+    """Green for what spoke for the answer, red for what spoke against; numbers for a program."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console()
+    if not console.is_terminal:
+        for word, value in words:
+            print(f"{value:+.3f} {word}")
+        return
+    most = max(abs(value) for _, value in words) or 1.0
+    line = Text()
+    for word, value in words:
+        strength = round(160 * abs(value) / most)
+        colour = f"rgb(0,{strength},0)" if value > 0 else f"rgb({strength},0,0)"
+        line.append(word, f"white on {colour}").append(" ")
+    console.print(line)
+
+
+def spread(row: dict[str, Any]) -> dict[str, Any]:
+    """A list in a request stands for numbered columns: observation → observation_0, …"""
+    flat: dict[str, Any] = {}
+    for name, value in row.items():
+        flat |= (
+            {f"{name}_{n}": part for n, part in enumerate(value)}
+            if isinstance(value, list)
+            else {name: value}
+        )
+    return flat
 
 
 class NoAnswer(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised
@@ -418,6 +467,26 @@ def check_task(name: str) -> str:
     if name not in known:
         raise UnknownName(f"no task '{name}' in params.yaml; there are {', '.join(known)}")
     return name
+
+
+def watch(asked: argparse.Namespace) -> int:
+    """Play an episode in a window; where there is no screen, name the animation."""
+    from hour9.params import MODELS, RECEIPTS, REPORTS
+    from hour9.task import NoScreen, load_task
+
+    task = load_task(asked.task)
+    if task.watch is None:
+        raise NoAnswer(f"{asked.task} plays no episodes: there is nothing to watch")
+    receipt = RECEIPTS / f"{asked.task}.json"
+    best = json.loads(receipt.read_text())["challenger"] if receipt.exists() else None
+    if best is None:
+        raise NoAnswer(f"{asked.task} has no challenger: hour9 run --task {asked.task}")
+    try:
+        print(f"{best} returned {task.watch(MODELS / asked.task / best):g}")
+    except NoScreen as error:
+        film = next((REPORTS / asked.task / best / "pictures").glob("*.gif"), None)
+        raise NoAnswer(f"{error}; an episode of {best} is filmed in {film}") from None
+    return 0
 
 
 def ui(asked: argparse.Namespace) -> int:

@@ -104,9 +104,9 @@ def select(
     subjects = wanted_candidates | {candidates[name]["task"] for name in wanted_candidates}
     # A task's registration needs all its candidates, but a run of one leaves the others out.
     chosen = {stage.name for stage in every if stage.subject in subjects or stage.kind == "report"}
-    for stage in reversed(every):  # what needs comes after what is needed
-        if stage.name in chosen and stage.kind == "train":  # weights, or the model of another one
-            chosen.update(stage.needs)
+    for stage in reversed(every):  # what a parent needs, its parent's parent too
+        if stage.name in chosen and stage.kind not in ("register", "report"):
+            chosen |= set(stage.needs)
     return [stage for stage in every if stage.name in chosen]
 
 

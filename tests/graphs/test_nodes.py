@@ -155,13 +155,23 @@ def test_a_class_that_nobody_teaches_breaks_the_contract(tables):
         check(TASK, {**tables, "cases": cases[~taught_nine].reset_index(drop=True)})
 
 
-@pytest.mark.parametrize("candidate", ["nodes-gcn", "nodes-gat", "nodes-mpnn"])
-def test_the_candidate_of_params_finds_more_than_one_that_is_blind_to_edges(tmp_path, candidate):
-    """Beyond doubt: two standard errors of the paired difference on the test nodes."""
+@pytest.fixture(scope="module")
+def digits() -> tuple[Tables, pd.Series]:
+    """The embedded graph as params.yaml asks for it, and what needs no edges on it."""
     tables = TASK.ingest(Source(**read_params()["tasks"]["nodes"]["source"]))
-    folder = train(tables, tmp_path, load_settings(candidate))
+    return tables, TASK.baseline(tables)["score"]
+
+
+@pytest.mark.parametrize("candidate", ["nodes-gcn", "nodes-gat", "nodes-mpnn"])
+def test_the_candidate_of_params_finds_more_than_one_that_is_blind_to_edges(
+    digits, tmp_path, candidate
+):
+    """Beyond doubt: two standard errors of the paired difference on the test nodes."""
+    tables, blind = digits
+    settings = load_settings(candidate)
+    folder = train(tables, tmp_path, settings.model_copy(update={"epochs": 120}))
     test = tables["cases"]["split"] == "test"
-    gain = (TASK.score(folder, tables)["score"] - TASK.baseline(tables)["score"])[test]
+    gain = (TASK.score(folder, tables)["score"] - blind)[test]
     assert gain.mean() > 2 * gain.sem()
 
 
@@ -212,3 +222,22 @@ def test_an_unknown_node_is_refused(model):
 
 def test_the_example_can_be_answered(tables, model):
     assert list(TASK.answer(model)(TASK.example(tables)).columns) == ["label", "confidence"]
+
+
+def test_nodes_with_the_same_features_are_the_same_whatever_their_edges(tables):
+    features = tables["features"]
+    first, second = tables["nodes"]["node"][:2]
+    copied = features[features["node"] == first].assign(node=second)
+    twins = pd.concat([features[features["node"] != second], copied])
+    prints = TASK.fingerprint({**tables, "features": twins.sample(frac=1, random_state=0)})
+    by_case = prints.set_index("case")["fingerprint"]
+    assert by_case.nunique() == len(tables["cases"]) - 1
+    of = tables["cases"].set_index("node")["case"]
+    assert by_case[of[first]] == by_case[of[second]]
+
+
+def test_a_perturbed_graph_lacks_a_fifth_of_its_edges_and_nothing_else(tables):
+    worse = TASK.perturb(tables, 0)
+    assert len(worse["edges"]) == round(0.8 * len(tables["edges"]))
+    assert len(worse["edges"].merge(tables["edges"])) == len(worse["edges"])
+    assert all(worse[name] is tables[name] for name in tables if name != "edges")

@@ -55,3 +55,23 @@ class Gae(Supervised, frozen=True, extra="forbid"):
     channels: PositiveInt = Field(16, le=4096, description="width of an embedding")
     feature_dropout: float = Field(0.0, ge=0, lt=1, description="share of feature entries hidden")
     hidden_dropout: float = Field(0.0, ge=0, lt=1, description="share of hidden units hidden")
+
+
+class Gin(Supervised, frozen=True, extra="forbid"):
+    """A graph isomorphism network on whole graphs."""
+
+    architecture: Literal["gin"]
+    hidden: PositiveInt = Field(32, le=4096, description="width of each layer")
+    layers: PositiveInt = Field(5, le=64, description="steps that a node hears")
+    dropout: float = Field(0.5, ge=0, lt=1, description="share of the read-out hidden")
+
+
+class SetToSet(Supervised, frozen=True, extra="forbid"):
+    """A message-passing network on whole graphs, read out by attention over the set of nodes."""
+
+    architecture: Literal["mpnn-set2set"]
+    hidden: PositiveInt = Field(32, le=4096, description="width of what a node knows")
+    units: PositiveInt = Field(8, le=1024, description="hidden units of the edge network")
+    rounds: PositiveInt = Field(3, le=64, description="steps that a node hears")
+    turns: PositiveInt = Field(3, le=64, description="questions that the read-out asks")
+    dropout: float = Field(0.0, ge=0, lt=1, description="share of the read-out hidden")

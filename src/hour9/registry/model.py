@@ -22,10 +22,9 @@ class Candidate(PythonModel):
 
     def load_context(self, context) -> None:
         """Let the task build its answering function from the model folder."""
-        config = context.model_config
-        with code_of(Path(context.artifacts["code"])):
-            module = importlib.import_module(f"hour9.{config['topic']}.{config['task']}")
-            self.answer = module.TASK.answer(Path(context.artifacts["model"]))
+        self.context = context
+        with self.task() as task:
+            self.answer = task.answer(Path(context.artifacts["model"]))
 
     def predict(self, context, model_input: pd.DataFrame, params=None) -> pd.DataFrame:
         """Requests to answers. What is wrong with a request is said to whoever sent it."""
@@ -33,6 +32,20 @@ class Candidate(PythonModel):
             return self.answer(model_input)
         except ValueError as error:
             raise MlflowException(str(error), error_code=BAD_REQUEST) from error
+
+    def explain(self, text: str) -> list[tuple[str, float]]:
+        """The words of a text, each with what it added to the answer. Imports what that needs."""
+        with self.task() as task:
+            if task.explain is None:
+                raise ValueError(f"the task '{task.name}' explains no answers")
+            return task.explain(Path(self.context.artifacts["model"]))(text)
+
+    @contextmanager
+    def task(self) -> Iterator:
+        """Inside the block the task of the version's own code, and `import hour9` means that."""
+        config = self.context.model_config
+        with code_of(Path(self.context.artifacts["code"])):
+            yield importlib.import_module(f"hour9.{config['topic']}.{config['task']}").TASK
 
 
 @contextmanager

@@ -26,17 +26,20 @@ EVIDENCE = ("evidence.parquet", "metrics.json", "gates.json", "curve.json")
 PACKAGE = Path(__file__).parent.parent
 CODE = ("__init__.py", "params.py", "task.py", "engine", "sources")  # and the topic's folder
 REQUIREMENTS = (
+    "accelerate",
+    "captum",
     "gymnasium",
     "mlflow",
     "numpy",
+    "onnxruntime",
     "pandas",
     "pyarrow",
     "pydantic",
     "ruamel.yaml",
     "safetensors",
     "scipy",
+    "tokenizers",
     "torch",
-    "transformers",
 )
 
 
