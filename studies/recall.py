@@ -3,7 +3,7 @@
 A sequence is pairs of a key and its value, then keys alone: which value did each have? A network
 that reads one after the other must carry every pair along until it is asked; attention looks back.
 An LSTM (Hochreiter & Schmidhuber 1997) and a Transformer with as many parameters learn from the
-same sequences, and are asked for a pair that stood a given number of pairs ago.
+same 600 batches, and are asked for a pair that stood a given number of pairs ago.
 
 Shapes: B sequences, T tokens, P pairs, C channels.
 """
