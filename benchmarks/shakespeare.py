@@ -1,7 +1,7 @@
 """Tiny Shakespeare, character by character: the loss of a GPT of at most 11 million parameters.
 
     python benchmarks/shakespeare.py --minutes 60       # goes on where it was stopped
-    python benchmarks/shakespeare.py --short            # seconds, a made-up text: shows that it runs
+    python benchmarks/shakespeare.py --short            # seconds, another text: shows that it runs
 
 The text's last tenth is for validation, as nanoGPT has it. The loss is the mean over all of it, in
 nats a character, in windows that go on where the one before ended and look back over half of the
