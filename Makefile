@@ -21,6 +21,7 @@ lint: $(READY)           ## ruff and mypy
 
 bench: $(READY)          ## side by side with peers, to benchmarks/results.json
 	@$(BIN)/python benchmarks/attention.py
+	@test ! -d $(SHARED)/sst2 || $(BIN)/python benchmarks/sentiment_speed.py --root $(SHARED)/sst2
 
 quality: $(READY)        ## accuracy and return over several seeds; real sets where they are at hand
 	@$(BIN)/python benchmarks/nodes_quality.py
