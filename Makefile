@@ -26,6 +26,7 @@ bench: $(READY)          ## side by side with peers, to benchmarks/results.json
 		$(BIN)/python benchmarks/molecules_speed.py --root $(SHARED)/tudataset
 	@$(BIN)/python benchmarks/qlearning_speed.py
 	@$(BIN)/python benchmarks/cartpole_speed.py --seeds 6-10
+	@test ! -d $(SHARED)/sst2 || $(BIN)/python benchmarks/sentiment_speed.py --root $(SHARED)/sst2
 
 errors: $(READY)         ## how often each gate errs, to docs/gates.md; how long the gates take
 	@$(BIN)/python benchmarks/gate_errors.py

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,22 @@ from hour9.params import read_params
 from hour9.registry.lineage import dvc_md5
 from hour9.stage import WARM
 
+StageRunner = Callable[..., object]
+
 TINY = [f"candidates.textgen-pretrained.{s}" for s in ("channels=16", "layers=1", "batch_size=128")]
-SMALL = {  # long enough to be killed in the middle, short enough for a test
+# Long enough to be killed in the middle, short enough for a test. sentiment-int8 learns nothing.
+SMALL = {
     "sentiment-bert": ["tasks.sentiment.source.size=400", "candidates.sentiment-bert.epochs=2"],
+    "sentiment-encoder": [
+        "tasks.sentiment.source.size=400",
+        "candidates.sentiment-encoder.epochs=12",
+    ],
+    "sentiment-student": [
+        "tasks.sentiment.source.size=400",
+        "candidates.sentiment-bert.epochs=1",
+        "candidates.sentiment-student.epochs=2",
+        "candidates.sentiment-student.copies=0",
+    ],
     "textgen-pretrained": ["candidates.textgen-pretrained.epochs=2", *TINY],
     "textgen-gpt": ["candidates.textgen-gpt.epochs=60", *TINY],
     "textgen-scratch": ["candidates.textgen-scratch.epochs=10"],
@@ -41,12 +55,9 @@ def test_a_killed_training_resumes_to_the_same_bytes_in_one_run(
     set_params(SMALL[candidate])
     section = read_params()["candidates"][candidate]
     task = section["task"]
-    if section["parent"].startswith("data/weights"):
-        stage("weights", Path(section["parent"]).name)
     stage("ingest", task)
     stage("validate", task)
-    if section["parent"].startswith("models/"):
-        stage("train", Path(section["parent"]).name)
+    bring_parent(section["parent"], stage)
     out = project / "models" / task / candidate
     curve = project / "reports" / task / candidate / "curve.json"
 
@@ -65,6 +76,16 @@ def test_a_killed_training_resumes_to_the_same_bytes_in_one_run(
     assert [run.info.status for run in runs] == ["FINISHED", "FINISHED"]
     points = [client.get_metric_history(run.info.run_id, "validation") for run in runs]
     assert [len(p) for p in points] == [len(json.loads(expected_curve))] * 2
+
+
+def bring_parent(parent: str, stage: StageRunner) -> None:
+    """What a training starts from, where that is neither made nor data: weights, another model."""
+    if parent.startswith("data/weights"):
+        stage("weights", Path(parent).name)
+    if parent.startswith("models"):
+        name = Path(parent).name
+        bring_parent(read_params()["candidates"][name]["parent"], stage)
+        stage("train", name)
 
 
 def stop_in_the_middle(project: Path, candidate: str, warm: str) -> None:

@@ -161,15 +161,19 @@ def attention_picture(classifier: EncoderClassifier, text: str) -> Figure:
     axis = figure.subplots()
     axis.imshow(sheet.numpy(), cmap="Blues", vmin=0, vmax=1)
     axis.set_title(f"Attention: each row is a token, dark is where it looks\n“{text}”")
-    axis.set_xticks([(T + 1) * (h + 0.5) - 1 for h in range(heads)], range(1, heads + 1))
+    axis.set_xticks([(T + 1) * (h + 0.5) - 1 for h in range(heads)], numbered(heads))
     axis.set_xlabel("head")
     rows = [(T + 1) * i + t for i in range(layers) for t in range(T)]
     axis.set_yticks(rows, encoding.tokens * layers, fontsize=5.5)
     right = axis.secondary_yaxis("right")
-    right.set_yticks([(T + 1) * (i + 0.5) - 1 for i in range(layers)], range(1, layers + 1))
+    right.set_yticks([(T + 1) * (i + 0.5) - 1 for i in range(layers)], numbered(layers))
     right.set_ylabel("layer")
     for side in (axis, right):
         side.tick_params(length=0)
     axis.spines[:].set_visible(False)
     right.spines[:].set_visible(False)
     return figure
+
+
+def numbered(count: int) -> list[str]:
+    return [str(number) for number in range(1, count + 1)]

@@ -46,6 +46,7 @@ def neighbours(
     found: dict[int, np.ndarray] = {}
     for some in wanted.split(AT_ONCE):
         likeness = directions[some] @ directions[words].T  # (some, words)
-        nearest = words[likeness.topk(NEAR + 1, dim=1).indices[:, 1:]].numpy()  # not itself
+        likeness[some[:, None] == words] = -torch.inf  # a word is no neighbour of itself
+        nearest = words[likeness.topk(NEAR, dim=1).indices].numpy()  # (some, NEAR)
         found |= dict(zip(some.tolist(), nearest, strict=True))
     return found
