@@ -22,6 +22,11 @@ SMALL = {  # long enough to be killed in the middle, short enough for a test
     "nodes-gat": ["candidates.nodes-gat.epochs=20"],
     "taxi-qlearning": [],
     "cartpole-dqn": ["candidates.cartpole-dqn.steps=4000"],
+    "vision-vit": ["tasks.vision.source.size=400", "candidates.vision-vit.epochs=12"],
+    "translation-seq2seq": [
+        "tasks.translation.source.size=1200",
+        "candidates.translation-seq2seq.epochs=5",
+    ],
 }
 
 

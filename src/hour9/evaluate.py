@@ -37,8 +37,8 @@ def evaluate(name: str) -> None:
 
 
 def gather(task: Task, model: Path, tables: Tables) -> pd.DataFrame:
-    """The cases with the columns score, baseline and, where the model gives one, confidence."""
-    baseline = task.baseline(tables)[["case", "score"]].rename(columns={"score": "baseline"})
+    """The cases with the columns score, baseline and what else the task measures of each."""
+    baseline = task.baseline(tables).rename(columns={"score": "baseline"})
     scores = task.score(model, tables)
     evidence = tables["cases"].merge(scores, on="case", how="left", validate="one_to_one")
     evidence = evidence.merge(baseline, on="case", how="left", validate="one_to_one")

@@ -60,7 +60,8 @@ class Task:
     """Model folder, tables -> columns case, score and, where there is one, confidence."""
 
     baseline: Callable[[Tables], pd.DataFrame]
-    """The simplest honest competitor, fitted on the train split -> columns case, score."""
+    """The simplest honest competitor, fitted on the train split -> columns case, score; another
+    one's scores, to stand beside it, are called baseline.<name>."""
 
     answer: Callable[[Path], Callable[[pd.DataFrame], pd.DataFrame]]
     """Model folder -> a function from requests to answers, a row each."""
