@@ -35,12 +35,13 @@ SCORING_BATCH = 256
 
 class Seq2Seq(nn.Module):
     """Encoder and decoder layers, pre-norm; one table of vectors for all words, in and out
-    (Press & Wolf 2017), and sinusoidal positions."""
+    (Press & Wolf 2017). Sinusoidal positions say where a token stands, rotary ones which token
+    stands next to it."""
 
     def __init__(self, words: int, settings: Seq2SeqSettings):
         super().__init__()
         C = settings.channels
-        shape = LayerShape(C, settings.heads, WIDENING * C, dropout=settings.dropout)
+        shape = LayerShape(C, settings.heads, WIDENING * C, dropout=settings.dropout, rotary=True)
         self.words = nn.Embedding(words, C)
         self.positions = SinusoidalPositions(C)
         self.dropout = nn.Dropout(settings.dropout)

@@ -18,7 +18,7 @@ MOST_TOKENS = 32  # of a text that is drawn
 
 def draw_alignment(translator: Translator, data: pd.DataFrame, pictures: Path) -> None:
     """Cross-attention of a test text in each style, and by head for the first."""
-    data = data[data["split"] == "test"]
+    data = data[data["split"] == "test"].sample(frac=1, random_state=0)
     data = data[[len(ids) <= MOST_TOKENS for ids in translator.tokens(data["text"].tolist())]]
     if "group.style" in data:
         data = data.drop_duplicates("group.style")
