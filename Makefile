@@ -5,13 +5,13 @@ SHARED ?= ../shared/data
 # Named after this folder: a copy of the tree makes its own environment.
 READY := .venv/ready-$(shell pwd | cksum | cut -d' ' -f1)
 
-.PHONY: run test ui lint lock bench quality install
+.PHONY: run test ui lint lock bench errors quality studies install
 
 run: $(READY)            ## the whole pipeline, from raw data to the registry
 	@$(BIN)/hour9 run
 
 test: $(READY)           ## all tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 ui: $(READY)             ## the MLflow and Prefect UIs on loopback, with the flows ready
 	@$(BIN)/hour9 ui $(UI)
@@ -21,6 +21,11 @@ lint: $(READY)           ## ruff and mypy
 
 bench: $(READY)          ## side by side with peers, to benchmarks/results.json
 	@$(BIN)/python benchmarks/attention.py
+	@$(BIN)/python benchmarks/gpt_speed.py
+
+errors: $(READY)         ## how often each gate errs, to docs/gates.md; how long the gates take
+	@$(BIN)/python benchmarks/gate_errors.py
+	@$(BIN)/python benchmarks/judge_speed.py
 
 quality: $(READY)        ## accuracy and return over several seeds; real sets where they are at hand
 	@$(BIN)/python benchmarks/nodes_quality.py
@@ -29,6 +34,9 @@ quality: $(READY)        ## accuracy and return over several seeds; real sets wh
 		$(BIN)/python benchmarks/nodes_quality.py --root $(SHARED)/planetoid --name Cora
 	@test ! -d $(SHARED)/sst2 || \
 		$(BIN)/python benchmarks/sentiment_quality.py --root $(SHARED)/sst2 --seeds 3
+
+studies: $(READY)        ## questions answered in a picture, to studies/pictures
+	@cd studies && PATH=$(CURDIR)/$(BIN):$$PATH dvc repro
 
 install: $(READY)        ## only set up .venv
 

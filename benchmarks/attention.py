@@ -13,13 +13,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # read by torch and its libraries when they
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # by NumPy
 
 import argparse
-import json
-import platform
-import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from datetime import date
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -28,8 +22,8 @@ from torch import Tensor, nn
 
 from hour9.transformers.attention import MultiHeadAttention
 from hour9.transformers.attention_numpy import attention, blocked_attention
+from record import Call, Pair, measure, record
 
-RESULTS = Path(__file__).parent / "results.json"
 HEADS, CHANNELS_PER_HEAD = 8, 64
 LENGTHS = (512, 1024, 2048)
 SHAPES = {  # B, T, C, H
@@ -37,18 +31,6 @@ SHAPES = {  # B, T, C, H
     "paragraphs": (16, 128, 256, 4),
     "pages": (2, 1024, 256, 4),
 }
-
-Call = Callable[[], object]
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two ways to the same result."""
-
-    name: str
-    ours: Call
-    peer: Call
-    peer_name: str
 
 
 def main() -> None:
@@ -142,71 +124,6 @@ def step(layer: nn.Module, call: Callable[[Tensor], Tensor], x: Tensor, training
 
 def partial_call(function: Callable, *inputs: object, **named: object) -> Call:
     return lambda: function(*inputs, **named)
-
-
-def measure(pair: Pair, rounds: int) -> dict[str, object]:
-    """A row of the results; who goes first alternates."""
-    times: dict[Call, list[float]] = {pair.ours: [], pair.peer: []}
-    calls = [pair.ours, pair.peer]
-    for call in calls * 2:  # warm up
-        call()
-    for _ in range(rounds):
-        for call in calls:
-            start = time.process_time()
-            call()
-            times[call].append(1000 * (time.process_time() - start))
-        calls.reverse()
-    ours, peer = np.array(times[pair.ours]), np.array(times[pair.peer])
-    low, high = np.percentile(peer / ours, [25, 75])
-    ratio = float(np.median(peer) / np.median(ours))
-    print(
-        f"{pair.name:45} ours {np.median(ours):8.2f} ms, {pair.peer_name} "
-        f"{np.median(peer):8.2f} ms: {ratio:.2f} ({low:.2f} to {high:.2f})",
-        flush=True,
-    )
-    row = Row(
-        name=pair.name,
-        ours=round(float(np.median(ours)), 3),
-        peer=round(float(np.median(peer)), 3),
-        peer_name=pair.peer_name,
-        unit="CPU ms, one thread",
-        ratio=round(ratio, 3),
-        runs=rounds,
-        machine=machine(),
-        date=date.today().isoformat(),
-    )
-    return asdict(row)
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of benchmarks/results.json."""
-
-    name: str
-    ours: float
-    peer: float
-    peer_name: str
-    unit: str
-    ratio: float
-    runs: int
-    machine: str
-    date: str
-
-
-def machine() -> str:
-    """'AMD EPYC, 2 cores, AVX512'."""
-    described = Path("/proc/cpuinfo")
-    lines = described.read_text().splitlines() if described.exists() else []
-    models = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
-    model = models[0] if models else platform.processor() or platform.machine()
-    return f"{model}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}"
-
-
-def record(rows: list[dict[str, object]]) -> None:
-    """Replace the rows of the same name, keep the others."""
-    old = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
-    new = {row["name"]: row for row in [*old, *rows]}
-    RESULTS.write_text(json.dumps(list(new.values()), indent=1) + "\n")
 
 
 if __name__ == "__main__":

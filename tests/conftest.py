@@ -34,10 +34,8 @@ def warm() -> Iterator[str]:
         yield str(process.socket)
 
 
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the tree without git, and the working directory in it."""
-    folder = tmp_path / "project"
+def copy_project(folder: Path) -> Path:
+    """A copy of the tree without git."""
     for name in TREE:
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -47,9 +45,21 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             shutil.copy(ROOT / name, target)
     (folder / ".dvc/config.local").write_text("[core]\n    no_scm = true\n")
     (folder / ".venv").symlink_to(sys.prefix)
+    return folder
+
+
+def stay_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make it the working directory, with nothing set that leads elsewhere."""
     monkeypatch.chdir(folder)
     for name in (WARM, LOGS, "MLFLOW_TRACKING_URI", "PREFECT_API_URL"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project of the test's own, and the working directory in it."""
+    folder = copy_project(tmp_path / "project")
+    stay_in(folder, monkeypatch)
     return folder
 
 
@@ -59,6 +69,11 @@ StageRunner = Callable[..., "subprocess.CompletedProcess[str]"]
 @pytest.fixture
 def stage(project: Path, warm: str) -> StageRunner:
     """Run stages of the project as DVC would: stage("train", "nodes-gcn")."""
+    return stages_of(project, warm)
+
+
+def stages_of(project: Path, warm: str) -> StageRunner:
+    """A function that runs a stage of this project."""
 
     def run(
         kind: str, name: str, check: bool = True, **env: str

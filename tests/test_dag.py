@@ -116,8 +116,23 @@ def test_a_candidate_brings_its_task_and_its_weights_along(project):
     ]
 
 
+def test_a_candidate_brings_its_parent_along_but_not_its_parent_s_verdict(project):
+    chosen = [s.name for s in dag.select(dag.stages(), candidate="sentiment-int8")]
+    assert chosen == [
+        "weights@minilm",
+        "ingest@sentiment",
+        "validate@sentiment",
+        "train@sentiment-bert",
+        "train@sentiment-int8",
+        "evaluate@sentiment-int8",
+        "judge@sentiment-int8",
+        "register@sentiment",
+        "report",
+    ]
+
+
 def test_an_unknown_task_is_answered_with_those_that_exist(project):
-    with pytest.raises(UnknownName, match=r"no task 'node' .* sentiment, nodes, taxi, cartpole"):
+    with pytest.raises(UnknownName, match=r"no task 'node' .* sentiment, textgen, nodes"):
         dag.select(dag.stages(), task="node")
 
 

@@ -103,9 +103,11 @@ def select(
         raise UnknownName(f"no candidate is {candidate or task} of {task or topic} at once")
     subjects = wanted_candidates | {candidates[name]["task"] for name in wanted_candidates}
     # A task's registration needs all its candidates, but a run of one leaves the others out.
-    chosen = [stage for stage in every if stage.subject in subjects or stage.kind == "report"]
-    needed = {need for stage in chosen for need in stage.needs}
-    return [s for s in every if s in chosen or (s.kind == "weights" and s.name in needed)]
+    chosen = {stage.name for stage in every if stage.subject in subjects or stage.kind == "report"}
+    for stage in reversed(every):  # what a parent needs, its parent's parent too
+        if stage.name in chosen and stage.kind not in ("register", "report"):
+            chosen |= set(stage.needs)
+    return [stage for stage in every if stage.name in chosen]
 
 
 def check_known(what: str, name: str, known: list[str]) -> None:
@@ -123,7 +125,7 @@ def stale() -> dict[str, Any]:
 
     with open_repo() as repo:
         try:
-            return {name: reasons for name, reasons in repo.status().items() if reasons}
+            return {name: reasons for name, reasons in repo.status([DVC_YAML]).items() if reasons}
         except LockError:
             raise Busy("a stage is running; ask again when it has ended") from None
 

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from hour9.engine.checkpoint import Checkpoint
-from hour9.engine.device import prepare_threads
+from hour9.engine.device import pick_device, prepare_threads
 from hour9.engine.run import Run
 from hour9.engine.settings import Settings, load_settings
 from hour9.params import DATA, LOCK, MODELS, REPORTS, STATE
@@ -25,7 +25,8 @@ def train(name: str) -> None:
     folder = MODELS / settings.task / name
     report = REPORTS / settings.task / name
     checkpoint = Checkpoint(CHECKPOINTS / name / inputs_key(settings))
-    tracked = TrainingRun(name, settings.model_dump(), checkpoint.folder)
+    device = str(pick_device(settings.device))
+    tracked = TrainingRun(name, settings.model_dump(), checkpoint.folder, device)
     run = Run(
         settings=settings,
         tables=without_test(read_tables(DATA / settings.task)),

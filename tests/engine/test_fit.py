@@ -60,16 +60,40 @@ def train(run: Run) -> list[Tensor]:
     return [p.detach().clone() for p in model.parameters()]
 
 
-@pytest.mark.parametrize("lives", [1, 3, 5, 14, 29])
-def test_a_killed_training_ends_where_an_unharmed_one_ends(tmp_path, lives):
-    unharmed = make_run(tmp_path, Checkpoint(tmp_path / "a"))
+@pytest.mark.parametrize(
+    ("lives", "accumulate"), [(1, 1), (3, 1), (5, 1), (14, 1), (29, 1), (2, 3), (7, 3)]
+)
+def test_a_killed_training_ends_where_an_unharmed_one_ends(tmp_path, lives, accumulate):
+    unharmed = make_run(tmp_path, Checkpoint(tmp_path / "a"), accumulate=accumulate)
     expected = train(unharmed)
     with pytest.raises(Killed):
-        train(make_run(tmp_path, Mortal(tmp_path / "b", lives)))
-    resumed = make_run(tmp_path, Checkpoint(tmp_path / "b"))
+        train(make_run(tmp_path, Mortal(tmp_path / "b", lives), accumulate=accumulate))
+    resumed = make_run(tmp_path, Checkpoint(tmp_path / "b"), accumulate=accumulate)
     for ours, theirs in zip(train(resumed), expected, strict=True):
         assert torch.equal(ours, theirs)
     assert resumed.curve == unharmed.curve
+
+
+def test_two_batches_accumulated_are_one_of_twice_the_size(tmp_path):
+    def weight_after(size: int, accumulate: int) -> Tensor:
+        seed_all(0)
+        model = nn.Linear(3, 1).double()
+        data = [
+            {"x": X[i : i + size].double(), "y": Y[i : i + size].double()}
+            for i in range(0, 60, size)
+        ]
+        checkpoint = Checkpoint(tmp_path / str(size))
+        run = make_run(tmp_path, checkpoint, accumulate=accumulate, epochs=2)
+        fit(
+            run,
+            model,
+            lambda epoch: data,
+            loss=lambda net, batch: nn.functional.mse_loss(net(batch["x"]), batch["y"]),
+            validate=lambda net: float(len(run.curve)),
+        )
+        return model.weight.detach()
+
+    torch.testing.assert_close(weight_after(15, accumulate=2), weight_after(30, accumulate=1))
 
 
 def test_training_lowers_the_loss(tmp_path):

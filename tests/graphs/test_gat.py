@@ -3,15 +3,18 @@ import torch
 from hour9.graphs.edge_weights import incoming
 from hour9.graphs.gat import GAT, GraphAttention
 from hour9.graphs.gcn import normalised_adjacency
+from hour9.graphs.receptive_field import ReceptiveField
 from hour9.graphs.sparse import Sparse
 
 PATH = torch.tensor([[0, 1, 2, 3], [1, 2, 3, 4]])  # the path 0 - 1 - 2 - 3 - 4
 NEIGHBOURS = normalised_adjacency(PATH, 5)
 
 
-def sparse(x: torch.Tensor) -> Sparse:
+def seen(x: torch.Tensor) -> ReceptiveField:
+    """The whole graph."""
     row, column = x.nonzero(as_tuple=True)
-    return Sparse.of(row, column, x[row, column], (x.shape[0], x.shape[1]))
+    sparse = Sparse.of(row, column, x[row, column], (x.shape[0], x.shape[1]))
+    return ReceptiveField(sparse, [NEIGHBOURS, NEIGHBOURS])
 
 
 def network(**dropout: float) -> GAT:
@@ -48,17 +51,17 @@ def test_a_node_hears_of_the_nodes_two_edges_away_and_no_further():
     model, x = network().eval(), torch.rand(5, 3)
     changed = x.clone()
     changed[4] += 1.0
-    moved = (model(sparse(changed), NEIGHBOURS) != model(sparse(x), NEIGHBOURS)).any(dim=1)
+    moved = (model(seen(changed)) != model(seen(x))).any(dim=1)
     assert moved.tolist() == [False, False, True, True, True]
 
 
 def test_each_dropout_varies_in_training_only():
-    x = sparse(torch.rand(5, 3))
+    x = seen(torch.rand(5, 3))
     for name in ("feature_dropout", "hidden_dropout", "attention_dropout"):
         model = network(**{name: 0.5})
-        assert not torch.equal(model(x, NEIGHBOURS), model(x, NEIGHBOURS)), name
+        assert not torch.equal(model(x), model(x)), name
         model.eval()
-        assert torch.equal(model(x, NEIGHBOURS), model(x, NEIGHBOURS)), name
+        assert torch.equal(model(x), model(x)), name
 
 
 def test_dropped_neighbours_leave_the_mean_of_many_trainings_alone():

@@ -1,15 +1,18 @@
 import torch
 
-from hour9.graphs.gcn import GCN, normalised_adjacency
+from hour9.graphs.gcn import GCN, ROUNDS, normalised_adjacency, smoothed
+from hour9.graphs.receptive_field import ReceptiveField
 from hour9.graphs.sparse import Sparse
 
 PATH = torch.tensor([[0, 1, 2, 3], [1, 2, 3, 4]])  # the path 0 - 1 - 2 - 3 - 4
 ADJACENCY = normalised_adjacency(PATH, 5)
 
 
-def sparse(x: torch.Tensor) -> Sparse:
+def seen(x: torch.Tensor) -> ReceptiveField:
+    """The whole graph."""
     row, column = x.nonzero(as_tuple=True)
-    return Sparse.of(row, column, x[row, column], (x.shape[0], x.shape[1]))
+    sparse = Sparse.of(row, column, x[row, column], (x.shape[0], x.shape[1]))
+    return ReceptiveField(sparse, [ADJACENCY, ADJACENCY])
 
 
 def test_the_network_equals_the_papers_formula():
@@ -17,9 +20,7 @@ def test_the_network_equals_the_papers_formula():
     model, x, a = GCN(3, 8, 2, 0.5, 0.5).eval(), torch.rand(5, 3), ADJACENCY.matrix.to_dense()
     model.first.bias.data = torch.randn(8)
     h = (a @ x @ model.first.weight + model.first.bias).relu()
-    torch.testing.assert_close(
-        model(sparse(x), ADJACENCY), a @ h @ model.second.weight + model.second.bias
-    )
+    torch.testing.assert_close(model(seen(x)), a @ h @ model.second.weight + model.second.bias)
 
 
 def test_a_node_hears_of_the_nodes_two_edges_away_and_no_further():
@@ -27,12 +28,26 @@ def test_a_node_hears_of_the_nodes_two_edges_away_and_no_further():
     model, x = GCN(3, 32, 2, 0.5, 0.5).eval(), torch.rand(5, 3)
     changed = x.clone()
     changed[4] += 1.0
-    moved = (model(sparse(changed), ADJACENCY) != model(sparse(x), ADJACENCY)).any(dim=1)
+    moved = (model(seen(changed)) != model(seen(x))).any(dim=1)
     assert moved.tolist() == [False, False, True, True, True]
 
 
 def test_dropout_varies_in_training_only():
-    model, x = GCN(3, 32, 2, 0.5, 0.5), sparse(torch.rand(5, 3))
-    assert not torch.equal(model(x, ADJACENCY), model(x, ADJACENCY))
+    model, x = GCN(3, 32, 2, 0.5, 0.5), seen(torch.rand(5, 3))
+    assert not torch.equal(model(x), model(x))
     model.eval()
-    assert torch.equal(model(x, ADJACENCY), model(x, ADJACENCY))
+    assert torch.equal(model(x), model(x))
+
+
+def test_smoothing_is_the_sum_over_walks_written_out():
+    shares, a = torch.rand(5, 2).softmax(1), ADJACENCY.matrix.to_dense()
+    walks = [torch.linalg.matrix_power(0.8 * a, k) for k in range(ROUNDS + 1)]
+    expected = (0.2 * sum(walks[:-1]) + walks[-1]) @ shares
+    found = smoothed(shares, ADJACENCY, 0.8)
+    torch.testing.assert_close(found, expected / expected.sum(1, keepdim=True))
+    torch.testing.assert_close(found.sum(1), torch.ones(5))
+
+
+def test_no_smoothing_changes_nothing():
+    shares = torch.rand(5, 2).softmax(1)
+    torch.testing.assert_close(smoothed(shares, ADJACENCY, 0.0), shares)

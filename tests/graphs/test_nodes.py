@@ -6,8 +6,8 @@ import pytest
 from hour9.engine.checkpoint import Checkpoint
 from hour9.engine.run import Run
 from hour9.engine.settings import Settings, load_settings
-from hour9.graphs.nodes import TASK
-from hour9.graphs.settings import Gat, Gcn
+from hour9.graphs.nodes import TASK, alike
+from hour9.graphs.settings import Gat, Gcn, Mpnn
 from hour9.graphs.tables import UnknownNode
 from hour9.params import read_params
 from hour9.task import Source, Tables, UnknownName, without_test
@@ -28,6 +28,8 @@ SHARED = {
 SETTINGS = {
     "gcn": Gcn(architecture="gcn", **SHARED),
     "gat": Gat(architecture="gat", heads=2, **SHARED),
+    "mpnn": Mpnn(architecture="mpnn", **SHARED),
+    "sampled": Gcn(architecture="gcn", neighbours=[3, 2], **SHARED | {"batch_size": 150}),
 }
 
 
@@ -75,6 +77,22 @@ def test_slices_follow_the_degree(tables):
     assert ranges.loc["middle", "max"] < ranges.loc["high", "min"]
 
 
+def test_slices_follow_the_classes_of_the_neighbours_that_training_may_know():
+    """A path 0 - 1 - 2 - 3 - 4 and an edge 2 - 5; node 5 is a test node, so nobody counts it."""
+    edges = pd.DataFrame({"source": [0, 1, 2, 3, 2], "target": [1, 2, 3, 4, 5]})
+    cases = pd.DataFrame(
+        {
+            "node": [0, 1, 2, 3, 4, 5],
+            "split": ["train", "train", "train", "validation", "validation", "test"],
+            "target": [7, 7, 8, 7, 8, 7],
+        }
+    )
+    half, under, everyone = "half or more alike", "under half alike", "all alike"
+    assert alike(edges, cases).tolist() == [everyone, half, under, under, under, under]
+    cases["split"] = ["train", *["test"] * 5]
+    assert alike(edges, cases).tolist() == ["unknown", everyone, *["unknown"] * 4]
+
+
 def test_the_graph_keeps_its_contract(tables):
     check(TASK, tables)
 
@@ -103,6 +121,7 @@ def dirty(tables: Tables, name: str, column: str, value: object) -> Tables:
         ("cases", "target", 10),
         ("cases", "target", None),
         ("cases", "group.degree", "many"),
+        ("cases", "group.neighbours", "friendly"),
     ],
 )
 def test_a_wrong_cell_breaks_the_contract(tables, name, column, value):
@@ -123,13 +142,36 @@ def test_an_edge_that_stands_twice_or_backwards_or_on_itself_breaks_the_contract
             check(TASK, {**tables, "edges": again})
 
 
-@pytest.mark.parametrize("candidate", ["nodes-gcn", "nodes-gat"])
-def test_the_candidate_of_params_finds_more_than_one_that_is_blind_to_edges(tmp_path, candidate):
-    """Beyond doubt: two standard errors of the paired difference on the test nodes."""
+@pytest.mark.parametrize("name", ["nodes", "features", "edges", "cases"])
+def test_an_empty_table_breaks_the_contract(tables, name):
+    with pytest.raises(DataRejected, match=name):
+        check(TASK, {**tables, name: tables[name].iloc[:0]})
+
+
+def test_a_class_that_nobody_teaches_breaks_the_contract(tables):
+    cases = tables["cases"].copy()
+    taught_nine = (cases["split"] == "train") & (cases["target"] == 9)
+    with pytest.raises(DataRejected, match=r"cases\.target: .*in_set: \d+ rows break it: row"):
+        check(TASK, {**tables, "cases": cases[~taught_nine].reset_index(drop=True)})
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[Tables, pd.Series]:
+    """The embedded graph as params.yaml asks for it, and what needs no edges on it."""
     tables = TASK.ingest(Source(**read_params()["tasks"]["nodes"]["source"]))
-    folder = train(tables, tmp_path, load_settings(candidate))
+    return tables, TASK.baseline(tables)["score"]
+
+
+@pytest.mark.parametrize("candidate", ["nodes-gcn", "nodes-gat", "nodes-mpnn"])
+def test_the_candidate_of_params_finds_more_than_one_that_is_blind_to_edges(
+    digits, tmp_path, candidate
+):
+    """Beyond doubt: two standard errors of the paired difference on the test nodes."""
+    tables, blind = digits
+    settings = load_settings(candidate)
+    folder = train(tables, tmp_path, settings.model_copy(update={"epochs": 120}))
     test = tables["cases"]["split"] == "test"
-    gain = (TASK.score(folder, tables)["score"] - TASK.baseline(tables)["score"])[test]
+    gain = (TASK.score(folder, tables)["score"] - blind)[test]
     assert gain.mean() > 2 * gain.sem()
 
 
@@ -166,6 +208,13 @@ def test_a_case_scores_one_where_the_answer_is_its_label(tables, model):
     assert scores["confidence"].between(0.1, 1).all()  # the likeliest of ten
 
 
+def test_a_node_that_no_edge_touches_is_answered_for(tables, model):
+    edges, lonely = tables["edges"], int(tables["nodes"].loc[3, "node"])
+    apart = (edges["source"] == lonely) | (edges["target"] == lonely)
+    scores = TASK.score(model, {**tables, "edges": edges[~apart].reset_index(drop=True)})
+    assert scores["confidence"].between(0.1, 1).all()
+
+
 def test_an_unknown_node_is_refused(model):
     with pytest.raises(UnknownNode, match=r"1 unknown nodes, e\.g\. \[5000\]"):
         TASK.answer(model)(pd.DataFrame({"node": [5000]}))
@@ -173,3 +222,22 @@ def test_an_unknown_node_is_refused(model):
 
 def test_the_example_can_be_answered(tables, model):
     assert list(TASK.answer(model)(TASK.example(tables)).columns) == ["label", "confidence"]
+
+
+def test_nodes_with_the_same_features_are_the_same_whatever_their_edges(tables):
+    features = tables["features"]
+    first, second = tables["nodes"]["node"][:2]
+    copied = features[features["node"] == first].assign(node=second)
+    twins = pd.concat([features[features["node"] != second], copied])
+    prints = TASK.fingerprint({**tables, "features": twins.sample(frac=1, random_state=0)})
+    by_case = prints.set_index("case")["fingerprint"]
+    assert by_case.nunique() == len(tables["cases"]) - 1
+    of = tables["cases"].set_index("node")["case"]
+    assert by_case[of[first]] == by_case[of[second]]
+
+
+def test_a_perturbed_graph_lacks_a_fifth_of_its_edges_and_nothing_else(tables):
+    worse = TASK.perturb(tables, 0)
+    assert len(worse["edges"]) == round(0.8 * len(tables["edges"]))
+    assert len(worse["edges"].merge(tables["edges"])) == len(worse["edges"])
+    assert all(worse[name] is tables[name] for name in tables if name != "edges")

@@ -227,3 +227,14 @@ def test_the_mean_and_the_maximum_of_edge_messages_equal_pygs(aggregate):
     edges = torch.tensor([[1, 2, 0, 3], [0, 0, 1, 1]])  # nodes 2 and 3 hear nothing
     x, edge_x = torch.randn(4, F).double(), torch.randn(4, D).double()
     torch.testing.assert_close(ours(x, edges, edge_x), ways.theirs(x, edges, edge_x))
+
+
+def test_the_edge_convolutions_own_mean_equals_pygs():
+    from torch_geometric.nn.resolver import aggregation_resolver
+
+    ways = edge_convolution()
+    ways.theirs.aggr_module = aggregation_resolver("mean")
+    ways.ours.mean = True
+    edges = torch.tensor([[1, 2, 0, 3], [0, 0, 1, 1]])
+    x, edge_x = torch.randn(4, F).double(), torch.randn(4, D).double()
+    torch.testing.assert_close(ways.fast(x, edges, edge_x), ways.theirs(x, edges, edge_x))

@@ -38,6 +38,17 @@ def test_a_file_gives_the_graph_back(tmp_path):
     assert all(torch.equal(vars(again)[name], tensor) for name, tensor in vars(graph).items())
 
 
+def test_what_edges_carry_is_scaled_to_be_around_one():
+    edges = TABLES["edges"].assign(distance=[1.0, 3.0], bonds=[4.0, 0.0])
+    found = Graph.of({**TABLES, "edges": edges}).edge_features()
+    assert found.tolist() == [[0.5, 2.0], [1.5, 0.0]]
+
+
+def test_edges_that_carry_nothing_carry_a_one():
+    edges = TABLES["edges"][["source", "target"]]
+    assert Graph.of({**TABLES, "edges": edges}).edge_features().tolist() == [[1.0], [1.0]]
+
+
 def test_an_edge_to_nowhere_is_refused():
     edges = pd.DataFrame({"source": [10], "target": [99], "distance": [1.0]})
     with pytest.raises(UnknownNode, match="99"):

@@ -4,26 +4,7 @@ import json
 import subprocess
 import sys
 
-import pytest
-from mlflow import MlflowClient
-
 from hour9.config import set_params
-
-
-@pytest.fixture
-def registered(project, stage):
-    """The taxi task, up to the registry."""
-    for kind in ("ingest", "validate"):
-        stage(kind, "taxi")
-    for kind in ("train", "evaluate", "judge"):
-        stage(kind, "taxi-qlearning")
-    stage("register", "taxi")
-    return stage
-
-
-@pytest.fixture
-def client(project) -> MlflowClient:
-    return MlflowClient(f"sqlite:///{project}/mlruns/mlflow.db")
 
 
 def test_the_road_ends_in_a_version_that_carries_its_lineage(registered, project, client):

@@ -2,7 +2,6 @@ import subprocess
 import sys
 
 import pytest
-from mlflow import MlflowClient
 
 from hour9.registry.tracking import TrainingRun
 
@@ -20,17 +19,6 @@ def test_many_first_users_of_a_fresh_store_make_one_database_and_one_experiment(
     answers = [user.communicate() for user in users]
     assert [user.returncode for user in users] == [0] * 4, answers
     assert len({said for said, _ in answers}) == 1
-
-
-@pytest.fixture
-def client(project, monkeypatch) -> MlflowClient:
-    """A store of the test's own; `connect` keeps a client for the life of a process."""
-    from hour9.registry import tracking
-
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project}/toy.db")
-    tracking.connect.cache_clear()
-    yield tracking.connect()
-    tracking.connect.cache_clear()
 
 
 def test_a_training_that_was_killed_goes_on_in_its_run_and_repeats_no_point(client, tmp_path):

@@ -8,7 +8,8 @@ import torch
 from hour9.engine.settings import Source
 from hour9.engine.weights import save_model
 from hour9.rl import cartpole
-from hour9.rl.dqn import QNetwork
+from hour9.rl.environments import perturbed, returns, side_by_side
+from hour9.rl.qnetwork import QNetwork
 from hour9.validate import DataRejected, check
 
 
@@ -18,10 +19,44 @@ def ingest(name: str = "CartPole-v1", size: int = 20) -> dict[str, pd.DataFrame]
 
 def test_two_hundred_and_fifty_episodes_hold_a_hundred_fresh_ones_for_the_test():
     cases = ingest(size=250)["cases"]
-    assert cases["split"].value_counts().to_dict() == {"test": 100, "validation": 100, "train": 50}
+    home = cases[cases["group.physics"] == "as trained"]
+    assert home["split"].value_counts().to_dict() == {"test": 100, "validation": 100, "train": 50}
     assert cases["seed"].is_unique
     assert (cases["target"] == 475).all()
     assert min(cases.groupby("split")["group.start"].value_counts()) >= 15
+
+
+def test_other_worlds_are_played_on_test_only_and_often_enough_to_be_judged():
+    cases = ingest(size=250)["cases"]
+    away = cases[cases["group.physics"] != "as trained"]
+    assert {*away["split"]} == {"test"}
+    assert away["group.physics"].value_counts().tolist() == [30] * 4
+
+
+@pytest.mark.parametrize("world", sorted(perturbed("CartPole-v1")))
+def test_an_episode_in_another_world_is_gymnasiums_with_that_attribute_changed(world):
+    """The oracle: Gymnasium's own scalar environment, its attributes set by hand."""
+    factors = perturbed("CartPole-v1")[world]
+    env = cartpole.make("CartPole-v1").unwrapped
+    for attribute, factor in factors.items():
+        setattr(env, attribute, getattr(env, attribute) * factor)
+    env.total_mass = env.masspole + env.masscart
+    env.polemass_length = env.masspole * env.length
+    lanes = side_by_side("CartPole-v1", [{}, factors])
+    for lane in (0, 1):
+        lanes.begin(lane, seed=7)
+    env.reset(seed=7)
+    over = False
+    for action in np.random.default_rng(0).integers(2, size=100).tolist():
+        if over:
+            break
+        seen, _, over, _, _ = env.step(action)
+        _, terminated, _ = lanes.step(np.array([1]), np.array([action]))
+        np.testing.assert_allclose(lanes.seen[1], seen, rtol=1e-6)
+        assert terminated[0] == over
+    assert over
+    env.reset(seed=7)
+    assert lanes.seen[0].tolist() == np.float32(env.state).tolist()  # it stood still meanwhile
 
 
 def test_the_random_policy_plays_train_episodes_only():
@@ -41,9 +76,9 @@ def test_the_same_source_gives_the_same_tables():
 
 def test_pushing_towards_the_lean_beats_chance():
     tables = ingest()
-    random = np.random.default_rng(0)
-    chance = cartpole.returns(tables, lambda seen: random.integers(2, size=len(seen)))
-    assert cartpole.baseline(tables)["score"].mean() > chance["score"].mean()
+    found = cartpole.baseline(tables)
+    assert found["score"].equals(found["baseline.scripted"])
+    assert found["baseline.scripted"].mean() > found["baseline.random"].mean()
 
 
 @pytest.mark.parametrize("name", ["CartPole-v1", "MountainCar-v0"])
@@ -51,21 +86,36 @@ def test_answers_are_the_actions_that_score_plays(name, tmp_path):
     torch.manual_seed(0)
     tables = ingest(name, size=5)
     observations, actions = tables["environment"].loc[0, ["observations", "actions"]]
-    network = QNetwork(torch.ones(observations), 8, actions)
-    config = {"settings": {"hidden": 8}, "observations": observations, "actions": actions}
+    network = QNetwork(torch.ones(observations), 8, actions, agents=2, dueling=True)
+    config = {
+        "settings": {"hidden": 8, "seeds": 2, "dueling": True, "discount": 0.9},
+        "env": name,
+        "observations": observations,
+        "actions": actions,
+        "registered": 1,
+    }
     save_model(tmp_path, network.state_dict(), config)
     requests = cartpole.example(tables)
     answers = cartpole.answer(tmp_path)(requests)
     seen = requests.to_numpy(np.float32, copy=True)
-    assert answers["action"].tolist() == network.act(seen).tolist()
+    registered = network.only(1)
+    assert answers["action"].tolist() == registered.act(seen).tolist()
     scores = cartpole.score(tmp_path, tables)
-    assert scores["score"].tolist() == cartpole.returns(tables, network.act)["score"].tolist()
+    alone = returns(cartpole.episodes(tables, registered.act))
+    assert scores["score"].tolist() == scores["score.seed1"].tolist() == alone.tolist()
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_an_episode_that_ends_twice_breaks_the_contract():
+    tables = ingest(size=40)
+    tables["transitions"].loc[0, "truncated"] = True
+    with pytest.raises(DataRejected, match=r"transitions.episode.*unique: 2 rows break it"):
+        check(cartpole.TASK, tables)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 0.9])
 def test_an_observation_that_is_no_number_breaks_the_contract(value):
     tables = ingest(size=40)
     check(cartpole.TASK, tables)
-    tables["transitions"].loc[3, "next_observation_3"] = value
-    with pytest.raises(DataRejected, match=r"transitions.next_observation_3.*row 3 "):
+    tables["transitions"].loc[3, "next_observation_2"] = value
+    with pytest.raises(DataRejected, match=r"transitions.next_observation_2.*row 3 "):
         check(cartpole.TASK, tables)

@@ -8,7 +8,10 @@ from hour9.rl.decision_process import (
     DecisionProcess,
     NotADecisionProcess,
     greedy,
+    policy_iteration,
     policy_return,
+    policy_values,
+    regret,
     value_iteration,
 )
 from hour9.rl.environments import make
@@ -33,6 +36,29 @@ def test_the_optimum_of_a_chain_is_the_one_found_by_hand():
     q = value_iteration(DecisionProcess.from_table(CHAIN), discount=0.5)
     # V(1) = 10, V(0) = -1 + 10 / 2 = 4; staying costs 1 and half of what comes
     np.testing.assert_allclose(q, [[4.0, -1 + 4 / 2], [10.0, -1 + 10 / 2]])
+
+
+@pytest.mark.parametrize("name", ["FrozenLake-v1", "FrozenLake8x8-v1", "Taxi-v4"])
+def test_policy_iteration_and_value_iteration_find_the_same_values(name):
+    process = DecisionProcess.from_table(published(make(name).unwrapped.P))
+    np.testing.assert_allclose(
+        policy_iteration(process, 0.95), value_iteration(process, 0.95), atol=1e-8
+    )
+
+
+def test_the_value_of_a_policy_is_the_one_found_by_hand():
+    stays_once = np.array([[0.5, 0.5], [1.0, 0.0]])
+    values = policy_values(DecisionProcess.from_table(CHAIN), stays_once, discount=0.5)
+    # V(1) = 10 and V(0) = (-1 + 10 / 2) / 2 + (-1 + V(0) / 2) / 2, so V(0) = 2
+    np.testing.assert_allclose(values, [2.0, 10.0])
+
+
+def test_regret_is_what_a_detour_costs_and_the_optimum_has_none():
+    process = DecisionProcess.from_table(CHAIN)
+    optimum = greedy(value_iteration(process, discount=0.9))
+    stays = np.array([[0.0, 1.0], [1.0, 0.0]])
+    assert regret(process, stays, optimum, steps=5).tolist() == [(-1 + 10) - -5, 0.0]
+    assert regret(process, optimum, optimum, steps=5).tolist() == [0.0, 0.0]
 
 
 def test_a_policy_that_never_arrives_earns_the_cost_of_every_step():

@@ -5,7 +5,7 @@ import pytest
 
 from hour9.engine.settings import Source
 from hour9.rl import cartpole, taxi
-from hour9.rl.environments import SideBySide, UnsupportedEnvironment, make, play
+from hour9.rl.environments import SideBySide, UnsupportedEnvironment, make, play, returns
 
 
 def source(name: str, size: int = 10) -> Source:
@@ -20,6 +20,7 @@ def source(name: str, size: int = 10) -> Source:
         (taxi, "CartPole-v1", "does not publish its transitions.*Taxi-v4"),
         (taxi, "Blackjack-v1", "does not publish its transitions.*FrozenLake"),
         (cartpole, "CartPool-v1", "Supported are"),
+        (cartpole, "Blackjack-v1", "not a row of numbers"),
     ],
 )
 def test_an_unsupported_environment_is_refused_with_those_that_are(task, name, why):
@@ -32,16 +33,23 @@ def test_episodes_side_by_side_return_what_they_return_alone():
         return (seen[:, 2] > 0).astype(int)
 
     seeds = [11, 12, 13]
-    together = play("CartPole-v1", lean, seeds)
-    assert together.tolist() == [play("CartPole-v1", lean, [seed])[0] for seed in seeds]
+    together = returns(play("CartPole-v1", lean, seeds))
+    alone = [returns(play("CartPole-v1", lean, [seed])) for seed in seeds]
+    assert together.tolist() == np.concatenate(alone).tolist()
 
 
-def test_restored_environments_go_on_as_if_never_interrupted():
-    first = SideBySide("CartPole-v1", 3, seed_of=lambda n: 100 + n)
+def test_a_return_discounts_each_reward_by_its_age():
+    rewards = np.array([[1.0, 2.0], [1.0, 0.0], [4.0, 0.0]])  # two episodes, one of a single step
+    assert returns(rewards, discount=0.5).tolist() == [1 + 1 / 2 + 4 / 4, 2.0]
+
+
+@pytest.mark.parametrize("name", ["CartPole-v1", "Acrobot-v1"])  # vectorised, and one by one
+def test_restored_environments_go_on_as_if_never_interrupted(name):
+    first = SideBySide(name, 1, 3, seed_of=lambda _, n: 100 + n)
     random = np.random.default_rng(0)
     for _ in range(70):  # some episodes have ended by then, and all stand in the middle of one
         first.step(random.integers(2, size=3))
-    second = SideBySide("CartPole-v1", 3, seed_of=lambda n: 100 + n)
+    second = SideBySide(name, 1, 3, seed_of=lambda _, n: 100 + n)
     second.restore(first.state())
     assert all(first.actions)
     for actions in random.integers(2, size=(50, 3)):
@@ -52,10 +60,11 @@ def test_restored_environments_go_on_as_if_never_interrupted():
 
 def test_a_time_limit_does_not_terminate():
     """MountainCar's engine is off: its 200 steps end, the task does not."""
-    one = SideBySide("MountainCar-v0", 1, seed_of=lambda n: n)
-    over = [one.step(np.array([1]))["terminated"][0] for _ in range(200)]
-    assert not any(over)
-    assert one.begun == 2  # a second episode has begun all the same
+    one = SideBySide("MountainCar-v0", 1, 1, seed_of=lambda _, n: n)
+    steps = [one.step(np.array([1])) for _ in range(200)]
+    assert not any(step["terminated"][0] for step in steps)
+    assert [step["over"][0] for step in steps] == [False] * 199 + [True]
+    assert one.begun == [2]  # a second episode has begun all the same
 
 
 def test_an_environment_without_a_limit_is_given_one():

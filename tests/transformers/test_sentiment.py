@@ -50,12 +50,23 @@ def test_an_answer_is_the_likelier_label(tables, model_folder):
     ("requests", "message"),
     [
         (pd.DataFrame({"review": ["fine"]}), "needs the column 'text'; got review"),
-        (pd.DataFrame({"text": ["fine", None, " "]}), r"rows \[1, 2\] hold no text"),
+        (pd.DataFrame({"text": ["fine", None, " "]}), "row 1 holds no text; row 2 holds no text"),
+        (pd.DataFrame({"text": ["fine " * 20_001]}), "row 0 has 100005 characters, more than 100"),
+        (pd.DataFrame({"text": ["a\udcff"]}, dtype=object), "row 0 holds bytes that are no UTF-8"),
     ],
 )
 def test_a_request_without_text_is_refused(model_folder, requests, message):
     with pytest.raises(ValueError, match=message):
         TASK.answer(model_folder)(requests)
+
+
+@pytest.mark.parametrize(
+    "text", ["dull " * 20_000, "\x00\x07", "\ufffd\U0001f600", "🎬" * 50, "a" * 100_000, "."]
+)
+def test_a_strange_text_has_a_defined_answer(model_folder, text):
+    (answer,) = TASK.answer(model_folder)(pd.DataFrame({"text": [text]})).to_dict("records")
+    assert answer["label"] in ("negative", "positive")
+    assert 0.5 <= answer["confidence"] <= 1.0
 
 
 def test_no_requests_have_no_answers(model_folder):

@@ -25,7 +25,7 @@ Loss = Callable[[nn.Module, Batch], Tensor]
 Validate = Callable[[nn.Module], float]
 
 POINTS_AN_EPOCH = 8
-LONG_EPOCH = 20  # batches; a shorter one needs no point of the curve within it
+LONG_EPOCH = 20  # updates; a shorter one needs no point of the curve within it
 
 
 class Diverged(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised
@@ -47,15 +47,24 @@ def fit(
     `groups` are the optimizer's parameter groups, all trainable parameters where it is None.
     Seed before you build the model. Raises Diverged where the loss is not finite.
     """
-    training = Training(run, model, len(batches(0)), groups)
+
+    def updates(epoch: int) -> list[Sequence[Batch]]:
+        return together(batches(epoch), run.settings.accumulate)
+
+    training = Training(run, model, len(updates(0)), groups)
     if saved := run.resume():
         training.restore(saved)
     place, settings = training.place, run.settings
     while place.epoch < settings.epochs and place.stale < settings.patience:
-        training.rest_of_epoch(batches(place.epoch), loss)
+        training.rest_of_epoch(updates(place.epoch), loss)
         training.end_epoch(validate)
     put(model, training.best)
     model.eval()
+
+
+def together(batches: Sequence[Batch], count: int) -> list[Sequence[Batch]]:
+    """The batches of each update, `count` at a time; what is left over makes a smaller one."""
+    return [batches[start : start + count] for start in range(0, len(batches), count)]
 
 
 @dataclass
@@ -63,10 +72,10 @@ class Place:
     """Where in the training we are."""
 
     epoch: int = 0
-    batch: int = 0  # batches of this epoch that are done
+    update: int = 0  # updates of this epoch that are done
     best: float = -math.inf  # validation score
     stale: int = 0  # epochs since then
-    loss: float = 0.0  # sum over the batches since the last point of the curve
+    loss: float = 0.0  # sum over the updates since the last point of the curve
     seen: int = 0  # how many they are
 
 
@@ -93,38 +102,39 @@ class Training:
         self.place = Place()
         self.best = trained(model)
 
-    def rest_of_epoch(self, todo: Sequence[Batch], loss: Loss) -> None:
-        """Train on the batches that this epoch still has."""
+    def rest_of_epoch(self, todo: Sequence[Sequence[Batch]], loss: Loss) -> None:
+        """Make the updates that this epoch still has."""
         place = self.place
         self.wrapped.train()
-        for batch in todo[place.batch :]:
-            self.update(batch, loss)
-            place.batch += 1
-            if self.length >= LONG_EPOCH and place.batch % (self.length // POINTS_AN_EPOCH) == 0:
+        for batches in todo[place.update :]:
+            self.update(batches, loss)
+            place.update += 1
+            if self.length >= LONG_EPOCH and place.update % (self.length // POINTS_AN_EPOCH) == 0:
                 self.add_point()
             self.run.save_if_due(self.state)
 
-    def update(self, batch: Batch, loss: Loss) -> None:
-        """One step of the optimizer."""
-        step = self.place.epoch * self.length + self.place.batch
+    def update(self, batches: Sequence[Batch], loss: Loss) -> None:
+        """One step of the optimizer, along the mean gradient of these batches."""
+        step = self.place.epoch * self.length + self.place.update
         share = rate(step, self.settings.epochs * self.length, self.settings)
         for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
             group["lr"] = peak * share
-        on_device = {name: tensor.to(self.engine.device) for name, tensor in batch.items()}
-        with self.engine.autocast():
-            value = loss(self.wrapped, on_device)
-        self.engine.backward(value)
+        for batch in batches:
+            on_device = {name: tensor.to(self.engine.device) for name, tensor in batch.items()}
+            with self.engine.autocast():
+                value = loss(self.wrapped, on_device) / len(batches)
+            self.engine.backward(value)
+            self.place.loss += value.item()
         self.engine.clip_grad_norm_(self.model.parameters(), self.settings.clip)
         self.stepper.step()
         self.stepper.zero_grad()
-        self.place.loss += value.item()
         self.place.seen += 1
 
     def add_point(self, **measured: float) -> None:
         """A point of the curve: the mean loss since the last one, and what else was measured."""
         place, settings = self.place, self.settings
-        step = place.epoch * self.length + place.batch
-        if place.batch == self.length and not measured:
+        step = place.epoch * self.length + place.update
+        if place.update == self.length and not measured:
             return  # the end of the epoch has a point of its own
         mean = place.loss / place.seen
         if not math.isfinite(mean):
@@ -147,7 +157,7 @@ class Training:
         place.stale += 1
         if score > place.best:
             place.best, place.stale, self.best = score, 0, trained(self.model)
-        place.epoch, place.batch = place.epoch + 1, 0
+        place.epoch, place.update = place.epoch + 1, 0
         self.run.save_if_due(self.state)
 
     def state(self) -> State:

@@ -47,7 +47,8 @@ class Supervised(Settings, frozen=True, extra="forbid"):
     """What a training by gradient descent on labelled cases may vary."""
 
     epochs: PositiveInt = Field(10, description="passes over the training cases at most")
-    batch_size: PositiveInt = Field(32, description="cases in one optimizer update")
+    batch_size: PositiveInt = Field(32, description="cases whose gradient is computed at once")
+    accumulate: PositiveInt = Field(1, description="batches whose gradients make one update")
     learning_rate: float = Field(1e-3, gt=0, lt=1, description="AdamW's step size at its peak")
     weight_decay: float = Field(0.0, ge=0, lt=1, description="AdamW's decoupled decay")
     warmup: float = Field(0.0, ge=0, lt=1, description="share of updates until the peak")

@@ -4,8 +4,8 @@ The pattern (which edges there are) is a constant sparse matrix; its values arri
 their own. All heads are one product: the heads' matrices stand along the diagonal of a large one.
 `index_select` gathers four times as fast as brackets do.
 
-Shapes: N nodes, E edges, Z entries of the pattern, H heads, C channels a head. In a pattern row i
-holds the edges into node i.
+Shapes: n nodes that hear, m nodes that are heard (the first n of them the same), E edges, Z entries
+of the pattern, H heads, C channels a head. In a pattern row i holds the edges into node i.
 """
 
 from __future__ import annotations
@@ -28,51 +28,59 @@ def incoming(edges: Tensor, num_nodes: int) -> Sparse:  # (2, E) -> (N, N), Z = 
 
 @dataclass(frozen=True)
 class Heads:
-    """A pattern, repeated for each head along the diagonal: (H N, H N) with H Z entries."""
+    """A pattern, repeated for each head along the diagonal: (H n, H m) with H Z entries."""
 
-    start: Tensor  # (H N + 1,)
+    start: Tensor  # (H n + 1,)
     column: Tensor  # (H Z,)
     row: Tensor  # (H Z,)
-    back_start: Tensor  # (H N + 1,), `start` of the transpose
+    back_start: Tensor  # (H m + 1,), `start` of the transpose
     back_column: Tensor  # (H Z,), `column` of the transpose
     order: Tensor  # (H Z,), which entry is at each place of the transpose
     count: int  # H
+    offsets: Tensor  # (H n + 1,), `start` in the format that segment_reduce asks for
 
     @classmethod
     def of(cls, pattern: Sparse, count: int) -> Heads:
+        """Made once for a pattern."""
+        if count not in pattern.memory:
+            pattern.memory[count] = cls.repeat(pattern, count)
+        return pattern.memory[count]
+
+    @classmethod
+    def repeat(cls, pattern: Sparse, count: int) -> Heads:
         n, m = pattern.shape
-        assert n == m, "edges join nodes of one graph"
         z = len(pattern.order)
         by_row, by_column = pattern.matrix, pattern.transpose
-        degree = by_row.crow_indices().diff().long()  # (N,)
-        row = torch.arange(n, device=degree.device).repeat_interleave(degree)  # (Z,)
+        degree = by_row.crow_indices().diff()  # (n,)
+        row = torch.arange(n, dtype=degree.dtype, device=degree.device).repeat_interleave(degree)
+        start = starts(by_row, count, z)
         return cls(
-            start=starts(by_row, count, z),
-            column=repeated(by_row.col_indices(), count, n),
+            start=start,
+            column=repeated(by_row.col_indices(), count, m),
             row=repeated(row, count, n),
             back_start=starts(by_column, count, z),
             back_column=repeated(by_column.col_indices(), count, n),
             order=repeated(pattern.order, count, z),
             count=count,
+            offsets=start.long(),
         )
 
-    def sums(self, values: Tensor) -> Tensor:  # (H Z,) -> (H N,)
+    def sums(self, values: Tensor) -> Tensor:  # (H Z,) -> (H n,)
         """Over each row, in a fixed order."""
-        ones = values.new_ones(len(self.start) - 1, 1)
-        return self.times(values, ones).squeeze(1)
+        return self.times(values, values.new_ones(len(self.back_start) - 1, 1)).squeeze(1)
 
-    def column_sums(self, values: Tensor) -> Tensor:  # (H Z,) -> (H N,)
-        ones = values.new_ones(len(self.start) - 1, 1)
-        return self.transposed_times(values, ones).squeeze(1)
+    def column_sums(self, values: Tensor) -> Tensor:  # (H Z,) -> (H m,)
+        return self.transposed_times(values, values.new_ones(len(self.start) - 1, 1)).squeeze(1)
 
-    def times(self, values: Tensor, x: Tensor) -> Tensor:  # (H Z,), (H N, C) -> (H N, C)
-        return csr(self.start, self.column, values) @ x
+    def times(self, values: Tensor, x: Tensor) -> Tensor:  # (H Z,), (H m, C) -> (H n, C)
+        return csr(self.start, self.column, values, len(x)) @ x
 
-    def transposed_times(self, values: Tensor, x: Tensor) -> Tensor:
-        return csr(self.back_start, self.back_column, values.index_select(0, self.order)) @ x
+    def transposed_times(self, values: Tensor, x: Tensor) -> Tensor:  # (H n, C) -> (H m, C)
+        values = values.index_select(0, self.order)
+        return csr(self.back_start, self.back_column, values, len(x)) @ x
 
 
-def starts(matrix: Tensor, count: int, z: int) -> Tensor:  # (H N + 1,)
+def starts(matrix: Tensor, count: int, z: int) -> Tensor:  # (H n + 1,)
     return F.pad(repeated(matrix.crow_indices()[1:], count, z), (1, 0))
 
 
@@ -82,16 +90,16 @@ def repeated(index: Tensor, count: int, step: int) -> Tensor:  # (n,) -> (H n,)
     return (further[:, None] + index).reshape(-1)
 
 
-def csr(start: Tensor, column: Tensor, values: Tensor) -> Tensor:
-    n = len(start) - 1
-    return torch.sparse_csr_tensor(start, column, values, (n, n), check_invariants=False)
+def csr(start: Tensor, column: Tensor, values: Tensor, width: int) -> Tensor:
+    shape = (len(start) - 1, width)
+    return torch.sparse_csr_tensor(start, column, values, shape, check_invariants=False)
 
 
 class PairSums(torch.autograd.Function):
     """a_i + b_j for each edge j → i; its gradients are sums over rows and over columns."""
 
     @staticmethod
-    def forward(ctx: Any, heads: Heads, a: Tensor, b: Tensor) -> Tensor:  # (H N,) -> (H Z,)
+    def forward(ctx: Any, heads: Heads, a: Tensor, b: Tensor) -> Tensor:  # (H n,), (H m,) -> (H Z,)
         ctx.heads = heads
         return a.index_select(0, heads.row) + b.index_select(0, heads.column)
 
@@ -105,7 +113,7 @@ class Shares(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, heads: Heads, scores: Tensor) -> Tensor:  # (H Z,) -> (H Z,)
-        largest = torch.segment_reduce(scores, "max", offsets=heads.start.long(), unsafe=True)
+        largest = torch.segment_reduce(scores, "max", offsets=heads.offsets, unsafe=True)
         weight = (scores - largest.index_select(0, heads.row)).exp()
         share = weight / heads.sums(weight).index_select(0, heads.row)
         ctx.heads = heads
@@ -126,7 +134,7 @@ class WeightedSums(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, heads: Heads, weight: Tensor, x: Tensor
-    ) -> Tensor:  # (H Z,), (H N, C) -> (H N, C)
+    ) -> Tensor:  # (H Z,), (H m, C) -> (H n, C)
         ctx.heads = heads
         ctx.save_for_backward(weight, x)
         return heads.times(weight, x)
@@ -135,6 +143,6 @@ class WeightedSums(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, Tensor]:  # type: ignore[override]
         heads, (weight, x) = ctx.heads, ctx.saved_tensors
         gradient = gradient.contiguous()
-        pattern = csr(heads.start, heads.column, torch.zeros_like(weight))
+        pattern = csr(heads.start, heads.column, torch.zeros_like(weight), len(x))
         to_weight = torch.sparse.sampled_addmm(pattern, gradient, x.T)  # only where there are edges
         return None, to_weight.values(), heads.transposed_times(weight, gradient)

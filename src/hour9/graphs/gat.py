@@ -1,6 +1,7 @@
 """The graph attention network.
 
-Shapes: N nodes, F features, H heads, C channels a head, K classes, Z edges with self-loops.
+Shapes: n nodes that hear, m nodes that are heard (the first n of them the same), F features, H
+heads, C channels a head, K classes, Z edges with self-loops.
 """
 
 import torch
@@ -9,7 +10,8 @@ from torch import Tensor, nn
 
 from hour9.graphs.edge_weights import Heads, PairSums, Shares, WeightedSums
 from hour9.graphs.message_passing import SLOPE
-from hour9.graphs.sparse import Sparse
+from hour9.graphs.receptive_field import Network
+from hour9.graphs.sparse import Sparse, dropout, dropped
 
 
 class GraphAttention(nn.Module):
@@ -29,15 +31,19 @@ class GraphAttention(nn.Module):
         for parameter in (self.weight, self.score_to, self.score_of):
             nn.init.xavier_uniform_(parameter)
 
-    def forward(self, x: Tensor | Sparse, neighbours: Sparse) -> Tensor:  # (N, F) -> (N, H C)
+    def forward(self, x: Tensor | Sparse, neighbours: Sparse) -> Tensor:  # (m, F) -> (n, H C)
         """Of `neighbours` only the pattern counts: row i holds whom node i hears."""
-        h = side_by_side(x @ self.weight, self.heads)  # (H, N, C)
-        to, of = (
-            (h * part[:, None]).sum(-1).flatten() for part in (self.score_to, self.score_of)
-        )  # (H N,)
+        heads, share, h = self.attend(x, neighbours)
+        return attended(heads, share, h, self.dropout if self.training else 0.0) + self.bias
+
+    def attend(self, x: Tensor | Sparse, neighbours: Sparse) -> tuple[Heads, Tensor, Tensor]:
+        """The pattern, α on it (H Z,) and W x (H, m, C)."""
+        h = side_by_side(x @ self.weight, self.heads)  # (H, m, C)
+        to = torch.einsum("hnc,hc->hn", h[:, : neighbours.shape[0]], self.score_to).flatten()
+        of = torch.einsum("hmc,hc->hm", h, self.score_of).flatten()
         heads = Heads.of(neighbours, self.heads)
         scores = F.leaky_relu(PairSums.apply(heads, to, of), SLOPE)  # (H Z,)
-        return attended(heads, scores, h, self.dropout if self.training else 0.0) + self.bias
+        return heads, Shares.apply(heads, scores), h
 
 
 class GraphAttentionV2(nn.Module):
@@ -57,33 +63,36 @@ class GraphAttentionV2(nn.Module):
         for parameter in (self.to_weight, self.of_weight, self.score):
             nn.init.xavier_uniform_(parameter)
 
-    def forward(self, x: Tensor | Sparse, neighbours: Sparse) -> Tensor:  # (N, F) -> (N, H C)
-        to = side_by_side(x @ self.to_weight, self.heads)  # (H, N, C)
+    def forward(self, x: Tensor | Sparse, neighbours: Sparse) -> Tensor:  # (m, F) -> (n, H C)
+        to = side_by_side(x @ self.to_weight, self.heads)  # (H, m, C), read for the first n
+        to = to[:, : neighbours.shape[0]]
         of = side_by_side(x @ self.of_weight, self.heads)
         heads = Heads.of(neighbours, self.heads)
         both = to.flatten(0, 1).index_select(0, heads.row)  # (H Z, C)
         both = both + of.flatten(0, 1).index_select(0, heads.column)
         both = F.leaky_relu(both, SLOPE).unflatten(0, (self.heads, -1))  # (H, Z, C)
         scores = (both * self.score[:, None]).sum(-1).flatten()  # (H Z,)
-        return attended(heads, scores, of, self.dropout if self.training else 0.0) + self.bias
+        share = Shares.apply(heads, scores)
+        return attended(heads, share, of, self.dropout if self.training else 0.0) + self.bias
 
 
-def side_by_side(h: Tensor, heads: int) -> Tensor:  # (N, H C) -> (H, N, C)
+def side_by_side(h: Tensor, heads: int) -> Tensor:  # (m, H C) -> (H, m, C)
     """Each head's vectors together, as its product needs them."""
     return h.unflatten(1, (heads, -1)).transpose(0, 1).contiguous()
 
 
-def attended(heads: Heads, scores: Tensor, h: Tensor, dropout: float) -> Tensor:
-    """Σ_j α_ij h_j for each head: (H Z,), (H, N, C) -> (N, H C)."""
-    share = Shares.apply(heads, scores)
-    if dropout:  # by comparison: three times as fast as F.dropout
-        share = share * ((torch.rand_like(share) >= dropout) / (1 - dropout))
-    heard = WeightedSums.apply(heads, share, h.flatten(0, 1))  # (H N, C)
+def attended(heads: Heads, share: Tensor, h: Tensor, dropout: float) -> Tensor:
+    """Σ_j α_ij h_j for each head: (H Z,), (H, m, C) -> (n, H C)."""
+    if dropout:
+        share = dropped(share, dropout)
+    heard = WeightedSums.apply(heads, share, h.flatten(0, 1))  # (H n, C)
     return heard.unflatten(0, (heads.count, -1)).transpose(0, 1).flatten(1)
 
 
-class GAT(nn.Module):
+class GAT(Network):
     """Two layers of attention (Veličković et al. 2018, section 3.3): many heads, ELU, then one."""
+
+    depth = 2
 
     def __init__(
         self,
@@ -101,6 +110,9 @@ class GAT(nn.Module):
         self.feature_dropout = feature_dropout
         self.hidden_dropout = hidden_dropout
 
-    def forward(self, x: Sparse, neighbours: Sparse) -> Tensor:  # (N, F), (N, N) -> (N, K)
-        h = F.elu(self.first(x.dropout(self.feature_dropout, self.training), neighbours))
-        return self.second(F.dropout(h, self.hidden_dropout, self.training), neighbours)
+    def step(
+        self, layer: int, x: Tensor | Sparse, hop: Sparse, edge_x: Tensor | None = None
+    ) -> Tensor:
+        if layer == 0:
+            return F.elu(self.first(dropout(x, self.feature_dropout, self.training), hop))
+        return self.second(dropout(x, self.hidden_dropout, self.training), hop)

@@ -1,14 +1,18 @@
 """The graph convolutional network.
 
-Shapes: N nodes, E edges, F features, H hidden, K classes. `edges` is (2, E), each edge once: row 0
+Shapes: N nodes, E edges, F features, H hidden, K classes; of a part of the graph, n nodes that hear
+and m that are heard. `edges` is (2, E), each edge once: row 0
 the sources, row 1 the targets.
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hour9.graphs.sparse import Sparse
+from hour9.graphs.receptive_field import Network
+from hour9.graphs.sparse import Sparse, dropout
+
+ROUNDS = 10
+"""Of smoothing: as many as in the paper's experiments."""
 
 
 class GraphConvolution(nn.Module):
@@ -23,7 +27,7 @@ class GraphConvolution(nn.Module):
         self.bias = nn.Parameter(torch.zeros(features_out))
         nn.init.xavier_uniform_(self.weight)
 
-    def forward(self, x: Tensor | Sparse, adjacency: Sparse) -> Tensor:  # (N, F_in) -> (N, F_out)
+    def forward(self, x: Tensor | Sparse, adjacency: Sparse) -> Tensor:  # (m, F_in) -> (n, F_out)
         return adjacency @ (x @ self.weight) + self.bias
 
 
@@ -40,11 +44,25 @@ def normalised_adjacency(
     return Sparse.of(row, column, (degree[row] * degree[column]).rsqrt(), (num_nodes, num_nodes))
 
 
-class GCN(nn.Module):
+def smoothed(shares: Tensor, adjacency: Sparse, smoothing: float) -> Tensor:  # (N, K) -> (N, K)
+    """Each node's class shares, moved towards its neighbours', which are so often of its class.
+
+    Personalised PageRank by iteration (Klicpera et al. 2019, eq. 5): Z ← (1 - s) P + s Â Z. It is
+    the last half of Correct & Smooth (Huang et al. 2021): nothing is learnt, ten hops are heard.
+    """
+    found = shares
+    for _ in range(ROUNDS if smoothing else 0):
+        found = (1 - smoothing) * shares + smoothing * (adjacency @ found)
+    return found / found.sum(dim=1, keepdim=True)
+
+
+class GCN(Network):
     """Two graph convolutions (Kipf & Welling 2017, eq. 9, before its softmax): Â ReLU(Â X W₀) W₁.
 
     A node so hears of the nodes up to two edges away, labelled or not.
     """
+
+    depth = 2
 
     def __init__(
         self,
@@ -60,6 +78,9 @@ class GCN(nn.Module):
         self.feature_dropout = feature_dropout
         self.hidden_dropout = hidden_dropout
 
-    def forward(self, x: Sparse, adjacency: Sparse) -> Tensor:  # (N, F), (N, N) -> (N, K)
-        h = self.first(x.dropout(self.feature_dropout, self.training), adjacency).relu()  # (N, H)
-        return self.second(F.dropout(h, self.hidden_dropout, self.training), adjacency)
+    def step(
+        self, layer: int, x: Tensor | Sparse, hop: Sparse, edge_x: Tensor | None = None
+    ) -> Tensor:
+        if layer == 0:
+            return self.first(dropout(x, self.feature_dropout, self.training), hop).relu()
+        return self.second(dropout(x, self.hidden_dropout, self.training), hop)

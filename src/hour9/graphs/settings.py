@@ -7,25 +7,71 @@ from pydantic import Field, PositiveInt
 from hour9.engine.settings import Supervised
 
 
-class Gcn(Supervised, frozen=True, extra="forbid"):
-    """A graph convolutional network on one graph, all of it in every update."""
+class OnNodes(Supervised, frozen=True, extra="forbid"):
+    """What every network on one graph may vary."""
 
-    architecture: Literal["gcn"]
-    batch_size: Literal[1] = Field(1, description="the whole graph is the one batch of an epoch")
-    hidden: PositiveInt = Field(16, le=4096, description="width of the hidden layer")
+    batch_size: PositiveInt = Field(512, description="labelled nodes in one update, at most")
+    neighbours: list[int] = Field(
+        [],
+        description="neighbours that a node hears in training, drawn anew at each update, a number "
+        "for each layer, the first layer first; 0 is all; an empty list is all in all layers",
+    )
+    hidden: PositiveInt = Field(16, le=4096, description="width of the hidden layer, or of a head")
     feature_dropout: float = Field(0.5, ge=0, lt=1, description="share of feature entries hidden")
     hidden_dropout: float = Field(0.5, ge=0, lt=1, description="share of hidden units hidden")
+    smoothing: float = Field(
+        0.0, ge=0, lt=1, description="share of its neighbours in what is answered for a node"
+    )
     l2: float = Field(5e-4, ge=0, le=1, description="penalty on half the squared first weights")
 
 
-class Gat(Supervised, frozen=True, extra="forbid"):
-    """A graph attention network on one graph, all of it in every update."""
+class Gcn(OnNodes, frozen=True, extra="forbid"):
+    """A graph convolutional network."""
+
+    architecture: Literal["gcn"]
+
+
+class Gat(OnNodes, frozen=True, extra="forbid"):
+    """A graph attention network."""
 
     architecture: Literal["gat"]
-    batch_size: Literal[1] = Field(1, description="the whole graph is the one batch of an epoch")
-    hidden: PositiveInt = Field(8, le=4096, description="width of each head of the hidden layer")
     heads: PositiveInt = Field(8, le=64, description="heads of the hidden layer")
-    feature_dropout: float = Field(0.6, ge=0, lt=1, description="share of feature entries hidden")
-    hidden_dropout: float = Field(0.6, ge=0, lt=1, description="share of hidden units hidden")
     attention_dropout: float = Field(0.6, ge=0, lt=1, description="share of neighbours not heard")
-    l2: float = Field(5e-4, ge=0, le=1, description="penalty on half the squared first weights")
+
+
+class Mpnn(OnNodes, frozen=True, extra="forbid"):
+    """A message-passing network that hears a neighbour through what their edge carries."""
+
+    architecture: Literal["mpnn"]
+    units: PositiveInt = Field(4, le=256, description="hidden units of the network on an edge")
+
+
+class Gae(Supervised, frozen=True, extra="forbid"):
+    """A graph auto-encoder: a graph convolutional encoder, products of embeddings."""
+
+    architecture: Literal["gae"]
+    batch_size: Literal[1] = Field(1, description="all edges are the one batch of an epoch")
+    hidden: PositiveInt = Field(32, le=4096, description="width of the hidden layer")
+    channels: PositiveInt = Field(16, le=4096, description="width of an embedding")
+    feature_dropout: float = Field(0.0, ge=0, lt=1, description="share of feature entries hidden")
+    hidden_dropout: float = Field(0.0, ge=0, lt=1, description="share of hidden units hidden")
+
+
+class Gin(Supervised, frozen=True, extra="forbid"):
+    """A graph isomorphism network on whole graphs."""
+
+    architecture: Literal["gin"]
+    hidden: PositiveInt = Field(32, le=4096, description="width of each layer")
+    layers: PositiveInt = Field(5, le=64, description="steps that a node hears")
+    dropout: float = Field(0.5, ge=0, lt=1, description="share of the read-out hidden")
+
+
+class SetToSet(Supervised, frozen=True, extra="forbid"):
+    """A message-passing network on whole graphs, read out by attention over the set of nodes."""
+
+    architecture: Literal["mpnn-set2set"]
+    hidden: PositiveInt = Field(32, le=4096, description="width of what a node knows")
+    units: PositiveInt = Field(8, le=1024, description="hidden units of the edge network")
+    rounds: PositiveInt = Field(3, le=64, description="steps that a node hears")
+    turns: PositiveInt = Field(3, le=64, description="questions that the read-out asks")
+    dropout: float = Field(0.0, ge=0, lt=1, description="share of the read-out hidden")

@@ -1,6 +1,7 @@
 """A graph between its tables, its file and its matrices.
 
-Shapes: N nodes, E edges, F features, Z entries of the feature matrix that are not zero.
+Shapes: N nodes, E edges, D edge features, F features, Z entries of the feature matrix that are not
+zero.
 """
 
 from __future__ import annotations
@@ -35,19 +36,26 @@ class Graph:
     edges: Tensor  # (2, E), positions, each edge once
     entries: Tensor  # (2, Z), position and feature
     values: Tensor  # (Z,)
+    edge_x: Tensor  # (E, D)
 
     @classmethod
     def of(cls, tables: Tables) -> Graph:
-        """From the tables `nodes`, `edges` and `features`. Raises UnknownNode."""
+        """From the tables `nodes`, `edges` and `features`. Raises UnknownNode.
+
+        What an edge carries is every column beside its ends; where there is none, a constant 1.
+        """
         nodes = torch.from_numpy(tables["nodes"]["node"].to_numpy(np.int64, copy=True))
         edges, features = tables["edges"], tables["features"]
         ends = [find(nodes, edges[end]) for end in ("source", "target")]
+        carried = edges.drop(columns=["source", "target"])
+        edge_x = carried.to_numpy(np.float32) if carried.shape[1] else np.ones((len(edges), 1))
         feature = features["feature"].to_numpy(np.int64)
         return cls(
             nodes=nodes,
             edges=torch.from_numpy(np.stack(ends)),
             entries=torch.from_numpy(np.stack([find(nodes, features["node"]), feature])),
             values=torch.from_numpy(features["value"].to_numpy(np.float32, copy=True)),
+            edge_x=torch.tensor(edge_x, dtype=torch.float32),
         )
 
     @classmethod
@@ -69,6 +77,10 @@ class Graph:
         return Sparse.of(
             node, feature, self.values / total[node], (len(self.nodes), width or found)
         )
+
+    def edge_features(self) -> Tensor:  # (E, D)
+        """What edges carry, each number around 1 whatever its unit."""
+        return self.edge_x / self.edge_x.abs().mean(dim=0).clamp(min=1e-12)
 
 
 def find(nodes: Tensor, ids: Iterable[int]) -> NDArray[np.int64]:

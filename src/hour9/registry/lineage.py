@@ -2,8 +2,13 @@
 
 import hashlib
 import json
+import os
 import subprocess
+import tempfile
 from pathlib import Path
+
+SOURCES = ("src", "params.yaml", "dvc.yaml", "requirements.lock")
+"""What a result depends on. Not dvc.lock: the very run that registers writes it."""
 
 
 def dvc_md5(path: Path) -> str:
@@ -21,19 +26,34 @@ def file_md5(path: Path) -> str:
         return hashlib.file_digest(file, "md5").hexdigest()
 
 
+def git(*arguments: str, **env: str) -> str | None:
+    """What git prints; None where it fails, or where this is no checkout."""
+    try:
+        done = subprocess.run(
+            ["git", *arguments],
+            env={**os.environ, **env},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout
+
+
 def git_state() -> dict[str, str]:
-    """Commit and whether tracked files differ from it; `unknown` outside a git checkout."""
-
-    def git(*arguments: str) -> str | None:
-        try:
-            done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True)
-        except (OSError, subprocess.CalledProcessError):
-            return None
-        return done.stdout.strip()
-
+    """Commit, and whether what results depend on differs from it; `unknown` outside git."""
     commit = git("rev-parse", "HEAD")
     if commit is None:
         return {"git_commit": "unknown", "git_dirty": "unknown"}
-    # dvc.lock is written by the very run that registers, so it says nothing of the code.
-    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!dvc.lock")
-    return {"git_commit": commit, "git_dirty": "true" if changed else "false"}
+    changed = git("status", "--porcelain", "--", *SOURCES)
+    return {"git_commit": commit.strip(), "git_dirty": "true" if changed else "false"}
+
+
+def patch() -> str:
+    """How the sources differ from the commit, new files included, for `git apply`."""
+    with tempfile.TemporaryDirectory() as scratch:
+        index = {"GIT_INDEX_FILE": f"{scratch}/index"}  # the person's own is left alone
+        git("read-tree", "HEAD", **index)
+        git("add", "--all", "--", *SOURCES, **index)
+        return git("diff", "--cached", "--binary", "HEAD", **index) or ""

@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
+from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
+from mlflow.protos.databricks_pb2 import BAD_REQUEST
 from mlflow.pyfunc import PythonModel
 
 
@@ -20,14 +22,30 @@ class Candidate(PythonModel):
 
     def load_context(self, context) -> None:
         """Let the task build its answering function from the model folder."""
-        config = context.model_config
-        with code_of(Path(context.artifacts["code"])):
-            module = importlib.import_module(f"hour9.{config['topic']}.{config['task']}")
-            self.answer = module.TASK.answer(Path(context.artifacts["model"]))
+        self.context = context
+        with self.task() as task:
+            self.answer = task.answer(Path(context.artifacts["model"]))
 
     def predict(self, context, model_input: pd.DataFrame, params=None) -> pd.DataFrame:
-        """Requests to answers."""
-        return self.answer(model_input)
+        """Requests to answers. What is wrong with a request is said to whoever sent it."""
+        try:
+            return self.answer(model_input)
+        except ValueError as error:
+            raise MlflowException(str(error), error_code=BAD_REQUEST) from error
+
+    def explain(self, text: str) -> list[tuple[str, float]]:
+        """The words of a text, each with what it added to the answer. Imports what that needs."""
+        with self.task() as task:
+            if task.explain is None:
+                raise ValueError(f"the task '{task.name}' explains no answers")
+            return task.explain(Path(self.context.artifacts["model"]))(text)
+
+    @contextmanager
+    def task(self) -> Iterator:
+        """Inside the block the task of the version's own code, and `import hour9` means that."""
+        config = self.context.model_config
+        with code_of(Path(self.context.artifacts["code"])):
+            yield importlib.import_module(f"hour9.{config['topic']}.{config['task']}").TASK
 
 
 @contextmanager

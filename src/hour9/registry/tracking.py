@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hour9.params import DATA
 from hour9.registry.lineage import dvc_md5
 
 if TYPE_CHECKING:
@@ -69,8 +70,9 @@ def experiment(task: str) -> str:
 class TrainingRun:
     """The MLflow run of one training, the same one after a crash: its id lies by the checkpoint."""
 
-    def __init__(self, candidate: str, settings: dict[str, Any], folder: Path):
+    def __init__(self, candidate: str, settings: dict[str, Any], folder: Path, device: str = ""):
         self.candidate = candidate
+        self.device = device or "unknown"
         self.settings = settings
         self.note = folder / "run.json"
         self.last_step = -1.0
@@ -111,19 +113,30 @@ class TrainingRun:
     def finish(self, curve: list[dict[str, float]], model: Path) -> None:
         """Close the run, naming the model that came out of it."""
         self.publish(curve)
+        seconds = time.time() - self.client.get_run(self.run_id).info.start_time / 1000
+        self.client.set_tag(self.run_id, "hour9.wall_seconds", f"{seconds:.1f}")
+        self.client.set_tag(self.run_id, "hour9.device", self.device)
         self.client.set_tag(self.run_id, "hour9.model_md5", dvc_md5(model))
         self.client.set_terminated(self.run_id, "FINISHED")
 
 
 def new_run(candidate: str, settings: dict[str, Any]) -> str:
     """A run named after its candidate, with the settings as parameters."""
-    from mlflow.entities import Param
+    from mlflow.entities import Dataset, DatasetInput, InputTag, Param
 
     client = connect()
     tags = {"hour9.candidate": candidate, "hour9.task": settings["task"]}
     run = client.create_run(experiment(settings["task"]), tags=tags, run_name=candidate)
     params = [Param(key, str(value)) for key, value in settings.items()]
     client.log_batch(run.info.run_id, params=params)
+    if (data := DATA / settings["task"]).exists():
+        md5 = dvc_md5(data)
+        source = json.dumps({"path": data.as_posix(), "md5": md5})
+        seen = DatasetInput(
+            Dataset(settings["task"], digest=md5, source_type="dvc", source=source),
+            [InputTag("mlflow.data.context", "training")],
+        )
+        client.log_inputs(run.info.run_id, datasets=[seen])
     return run.info.run_id
 
 

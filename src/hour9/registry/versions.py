@@ -15,25 +15,31 @@ from typing import Any
 
 import pandas as pd
 
-from hour9.params import DATA, MODELS, REPORTS
-from hour9.registry.lineage import dvc_md5, git_state
+from hour9.params import DATA, LOCK, MODELS, REPORTS
+from hour9.registry.lineage import dvc_md5, git_state, patch
 from hour9.registry.tracking import connect, rebuild_run, run_of_model
 
 CHALLENGER = "challenger"
+JUDGED = "hour9.promotion"
+"""Tag of a version: what `promote` judged about it, as JSON."""
+EVIDENCE = ("evidence.parquet", "metrics.json", "gates.json", "curve.json")
 PACKAGE = Path(__file__).parent.parent
 CODE = ("__init__.py", "params.py", "task.py", "engine", "sources")  # and the topic's folder
 REQUIREMENTS = (
+    "accelerate",
+    "captum",
     "gymnasium",
     "mlflow",
     "numpy",
+    "onnxruntime",
     "pandas",
     "pyarrow",
     "pydantic",
     "ruamel.yaml",
     "safetensors",
     "scipy",
+    "tokenizers",
     "torch",
-    "transformers",
 )
 
 
@@ -99,16 +105,24 @@ def ensure_version(
     metrics = json.loads((report / "metrics.json").read_text())
     for name in ("train", "validation", "test", "baseline"):
         client.log_metric(run_id, f"{name}_score", metrics[name])
-    for name in ("evidence.parquet", "metrics.json", "gates.json", "curve.json"):
-        client.log_artifact(run_id, str(report / name), "evidence")
-    client.log_artifacts(run_id, str(report / "pictures"), "pictures")
-    model_id = log_model(run_id, item, settings["topic"], model, example, answers)
-    tags = {
-        **{f"hour9.{name}": str(value) for name, value in asdict(item).items()},
-        "hour9.identity": item.identity,
-        "hour9.params": json.dumps(settings, sort_keys=True),
-        **{f"hour9.{name}": value for name, value in git_state().items()},
+    client.log_artifacts(run_id, str(report), "report")
+    git = git_state()
+    if git["git_dirty"] == "true":
+        client.log_text(run_id, patch(), f"patches/{item.identity}.patch")
+    model_id, code_md5 = log_model(run_id, item, settings["topic"], example, answers)
+    of_run = client.get_run(run_id)
+    lineage = {
+        **asdict(item),
+        "identity": item.identity,
+        "code_md5": code_md5,
+        "params": json.dumps(settings, sort_keys=True),
+        "lock_md5": dvc_md5(LOCK),
+        "libraries": json.dumps(libraries(), sort_keys=True),
+        "device": of_run.data.tags.get("hour9.device", "unknown"),
+        "wall_seconds": of_run.data.tags.get("hour9.wall_seconds", "unknown"),
+        **git,
     }
+    tags = {f"hour9.{name}": str(value) for name, value in lineage.items()}
     made = client.create_model_version(
         item.task,
         source=client.get_logged_model(model_id).artifact_location,
@@ -120,29 +134,48 @@ def ensure_version(
     return str(made.version)
 
 
+def libraries() -> dict[str, str]:
+    """What answering needs, with its versions."""
+    return {name: version(name).split("+")[0] for name in REQUIREMENTS}
+
+
 def log_model(
-    run_id: str,
-    item: Judged,
-    topic: str,
-    folder: Path,
-    example: pd.DataFrame,
-    answers: pd.DataFrame,
-) -> str:
-    """Package weights, code and signature under the training's run; the model's id."""
+    run_id: str, item: Judged, topic: str, example: pd.DataFrame, answers: pd.DataFrame
+) -> tuple[str, str]:
+    """Pack weights, code, evidence and signature under the training's run: a version needs
+    nothing else. Its id, and the hash of the code."""
     import mlflow
 
-    with mlflow.start_run(run_id=run_id), answering_code(topic) as code:
+    with (
+        mlflow.start_run(run_id=run_id),
+        answering_code(topic) as code,
+        evidence_of(item) as evidence,
+    ):
+        code_md5 = dvc_md5(code)
         logged = mlflow.pyfunc.log_model(
             name=item.candidate,
             python_model=str(Path(__file__).with_name("model.py")),
-            artifacts={"model": str(folder), "code": str(code)},
+            artifacts={
+                "model": str(MODELS / item.task / item.candidate),
+                "code": str(code),
+                "evidence": str(evidence),
+            },
             model_config={"topic": topic, "task": item.task},
             signature=mlflow.models.infer_signature(example, answers),
             input_example=example,
             # Given, because MLflow would spend twenty seconds guessing them.
-            pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in REQUIREMENTS],
+            pip_requirements=[f"{name}=={number}" for name, number in libraries().items()],
         )
-    return logged.model_id
+    return logged.model_id, code_md5
+
+
+@contextmanager
+def evidence_of(item: Judged) -> Iterator[Path]:
+    """A folder with what the version was judged by."""
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in EVIDENCE:
+            shutil.copy(REPORTS / item.task / item.candidate / name, scratch)
+        yield Path(scratch)
 
 
 @contextmanager
@@ -199,7 +232,7 @@ def registered(item: Judged) -> dict[str, Any]:
 
     entry = versions_by_identity(item.task).get(item.identity)
     if entry is None:
-        return {"version": None, "aliases": [], "run_id": None}
+        return {"version": None, "aliases": [], "run_id": None, "promotion": []}
     try:
         aliases = connect().get_registered_model(item.task).aliases
     except MlflowException:
@@ -208,4 +241,5 @@ def registered(item: Judged) -> dict[str, Any]:
         "version": int(entry.version),
         "aliases": sorted(a for a, n in aliases.items() if str(n) == str(entry.version)),
         "run_id": entry.run_id,
+        "promotion": json.loads(entry.tags.get(JUDGED, "[]")),
     }

@@ -1,7 +1,11 @@
 """The task `cartpole`: keep a pole upright, or any other task whose observations are numbers.
 
 A case is an episode, named by the integer that its environment is reset with; its score is the
-return of the policy played greedily. No two splits share an episode.
+return of the policy played greedily. No two splits share an episode. A part of the test plays in
+worlds whose physics no training saw: the gap to the train split shows what was only learned by
+heart.
+
+Shapes: G agents (seeds), N cases, T steps, O numbers in an observation.
 """
 
 from __future__ import annotations
@@ -13,17 +17,27 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from hour9.rl import dqn
+from hour9.rl import dqn, seeds
 from hour9.rl.environments import (
+    AS_TRAINED,
+    FINITE,
     Policy,
     UnsupportedEnvironment,
+    bounds,
     complete,
     continuous_facts,
     embedded,
     environment_rules,
     make,
+    perturbed,
     play,
+    returns,
+    see_worse,
+    share_of_noise,
+    starts,
 )
+from hour9.rl.qnetwork import load_network
+from hour9.rl.watch import FILMED, Choose, animate, play_in_window
 from hour9.task import Source, Tables, Task
 
 if TYPE_CHECKING:
@@ -31,14 +45,14 @@ if TYPE_CHECKING:
 
 SHARES = {"train": 0.2, "validation": 0.4, "test": 0.4}
 
+ELSEWHERE = 0.12
+"""Test episodes in each other world, in relation to those in the one that is trained in."""
+
 REFLEXES = {  # observation, action where it is below zero, action where it is above
     "CartPole": (2, 0, 1),  # the pole leans left: push left
     "Acrobot": (4, 2, 0),  # the upper link swings back: torque with it
     "MountainCar": (1, 0, 2),  # the car rolls back: push back
 }
-
-FINITE = 1e300
-"""What is larger is infinity: Great Expectations takes that for a number."""
 
 SEEDS = 2**31
 """The cases' seeds lie below; training takes its other episodes from far above."""
@@ -49,20 +63,28 @@ def ingest(source: Source) -> Tables:
     name = embedded(source)
     facts = continuous_facts(name)
     random = np.random.default_rng(source.seed)
-    seeds = random.choice(SEEDS, size=source.size, replace=False)
+    worlds = list(perturbed(name))
+    elsewhere = np.repeat(worlds[1:], round(ELSEWHERE * source.size))
+    numbers = random.choice(SEEDS, size=source.size + len(elsewhere), replace=False)
     sizes = [round(share * source.size) for share in SHARES.values()]
-    sizes[-1] = source.size - sum(sizes[:-1])
+    sizes[-1] = len(numbers) - sum(sizes[:-1])
     cases = pd.DataFrame(
         {
-            "case": [f"{name}-{seed}" for seed in seeds],
+            "case": [f"{name}-{seed}" for seed in numbers],
             "split": np.repeat(list(SHARES), sizes),
-            "seed": seeds,
+            "seed": numbers,
             "target": threshold(name),
-            "group.start": start_groups(name, seeds),
+            "group.start": start_groups(starts(name, numbers)),
+            "group.physics": np.concatenate([np.full(source.size, AS_TRAINED), elsewhere]),
         }
     )
     train = cases.loc[cases["split"] == "train", "seed"].tolist()
-    return {"environment": facts, "transitions": wander(name, train, random), "cases": cases}
+    return {
+        "environment": facts,
+        "bounds": bounds(name),
+        "transitions": wander(name, train, random),
+        "cases": cases,
+    }
 
 
 def threshold(name: str) -> float:
@@ -73,12 +95,10 @@ def threshold(name: str) -> float:
     return float(spec.reward_threshold)
 
 
-def start_groups(name: str, seeds: np.ndarray) -> np.ndarray:
+def start_groups(seen: np.ndarray) -> np.ndarray:  # (N, O) -> (N,)
     """Whether an episode begins nearer to the middle of all starts than half of them, or not."""
-    env = make(name)
-    starts = np.stack([env.reset(seed=int(seed))[0] for seed in seeds])  # (N, O)
-    scale = np.maximum(starts.std(axis=0), 1e-12)
-    distance = np.linalg.norm((starts - starts.mean(axis=0)) / scale, axis=1)
+    scale = np.maximum(seen.std(axis=0), 1e-12)
+    distance = np.linalg.norm((seen - seen.mean(axis=0)) / scale, axis=1)
     return np.where(distance <= np.median(distance), "near", "far")
 
 
@@ -114,49 +134,93 @@ def transition_columns(observations: int) -> list[str]:
 def contract(tables: Tables) -> dict[str, list[Expectation]]:
     """Whole episodes of numbers, and cases of which no two are the same episode."""
     from great_expectations import expectations as expect
+    from great_expectations.expectations.row_conditions import Column
 
     def at_least(column: str, low: float, high: float | None = None) -> Expectation:
         return expect.ExpectColumnValuesToBeBetween(column=column, min_value=low, max_value=high)
 
-    observations = int(tables["environment"]["observations"].iloc[:1].sum())
-    columns = transition_columns(observations)
-    measured = [column for column in columns if "observation" in column or column == "reward"]
+    facts, allowed = tables["environment"].iloc[:1], tables["bounds"]
+    observations, actions, longest = (
+        int(facts[column].sum()) for column in ("observations", "actions", "max_steps")
+    )
+    over = (Column("terminated") == True) | (Column("truncated") == True)  # noqa: E712
+    worlds = list(perturbed("".join(facts["env"])))
     return {
         "environment": environment_rules(),
+        "bounds": [
+            *complete(["low", "high"]),
+            expect.ExpectTableRowCountToEqual(value=observations),
+        ],
         "transitions": [
-            *complete(columns),
-            *(at_least(column, -FINITE, FINITE) for column in measured),
-            *(at_least(column, 0) for column in ("episode", "step", "action")),
+            *complete(transition_columns(observations)),
+            *(
+                at_least(f"{which}observation_{o}", low, high)
+                for o, low, high in allowed[["low", "high"]].itertuples()
+                for which in ("", "next_")
+            ),
+            at_least("reward", -FINITE, FINITE),
+            at_least("episode", 0),
+            at_least("step", 0, longest - 1),
+            at_least("action", 0, actions - 1),
             expect.ExpectColumnValuesToBeInSet(column="terminated", value_set=[True, False]),
             expect.ExpectColumnValuesToBeInSet(column="truncated", value_set=[True, False]),
             expect.ExpectCompoundColumnsToBeUnique(column_list=["episode", "step"]),
+            expect.ExpectColumnValuesToBeUnique(  # an episode ends once
+                column="episode", row_condition=over
+            ),
         ],
         "cases": [
-            *complete(["case", "split", "seed", "target", "group.start"]),
+            *complete(["case", "split", "seed", "target", "group.start", "group.physics"]),
             at_least("seed", 0, SEEDS - 1),
             expect.ExpectColumnValuesToBeUnique(column="seed"),
             expect.ExpectColumnValuesToBeInSet(column="group.start", value_set=["near", "far"]),
+            expect.ExpectColumnValuesToBeInSet(column="group.physics", value_set=worlds),
         ],
     }
 
 
 def score(folder: Path, tables: Tables) -> pd.DataFrame:
-    """The return of each case's episode, played greedily."""
-    network, _ = dqn.load_network(folder)
-    return returns(tables, network.act)
+    """Each case's episode, played greedily by every agent.
+
+    `predicted` is what the registered agent held the first state to be worth, and `realised` the
+    discounted return that came of it.
+    """
+    network, config = load_network(folder)
+    agent, G = config["registered"], config["settings"]["seeds"]
+    rewards = episodes(tables, through_noise(network.act, tables), G)  # (T, G N)
+    found = seeds.evidence(tables["cases"]["case"], returns(rewards).reshape(G, -1), agent)
+    first = starts(config["env"], tables["cases"]["seed"])
+    found["predicted"] = network.only(agent).values(first).max(axis=1)
+    realised = returns(rewards, config["settings"]["discount"]).reshape(G, -1)
+    return found.assign(realised=realised[agent])
+
+
+def through_noise(policy: Policy, tables: Tables) -> Policy:
+    """The policy, seeing no better than `see_worse` lets it."""
+    noise, random = share_of_noise(tables), np.random.default_rng(0)
+    if not noise:
+        return policy
+    spread = tables["transitions"].filter(regex=r"^observation_").std().to_numpy()  # (O,)
+    return lambda seen: policy(seen + noise * spread * random.normal(size=seen.shape))
+
+
+def episodes(tables: Tables, policy: Policy, agents: int = 1) -> np.ndarray:  # -> (T, G N)
+    """The rewards of each case's episode, in its own world, for each agent."""
+    name, cases = tables["environment"]["env"][0], tables["cases"]
+    physics = cases["group.physics"].map(perturbed(name)).tolist()
+    return play(name, policy, cases["seed"].tolist() * agents, physics * agents)
 
 
 def baseline(tables: Tables) -> pd.DataFrame:
-    """Random actions or a scripted policy: the one that is better on the train split."""
+    """Random actions and a scripted policy; `score` is that of the better one on train."""
     name, actions = tables["environment"].loc[0, ["env", "actions"]]
     random = np.random.default_rng(0)
-    policies: list[Policy] = [
-        lambda seen: random.integers(actions, size=len(seen)),
-        scripted(name, actions),
-    ]
-    train = tables["cases"]["split"] == "train"
-    candidates = [returns(tables, policy) for policy in policies]
-    return max(candidates, key=lambda found: found["score"][train].mean())
+    policies: dict[str, Policy] = {
+        "baseline.random": lambda seen: random.integers(actions, size=len(seen)),
+        "baseline.scripted": scripted(name, actions),
+    }
+    found = {name: returns(episodes(tables, policy)) for name, policy in policies.items()}
+    return seeds.better_baseline(tables["cases"], found)
 
 
 def scripted(name: str, actions: int) -> Policy:
@@ -165,16 +229,10 @@ def scripted(name: str, actions: int) -> Policy:
     return lambda seen: np.where(seen[:, watched] > 0, above, below)
 
 
-def returns(tables: Tables, policy: Policy) -> pd.DataFrame:
-    """The return of each case's episode under a policy."""
-    cases = tables["cases"]
-    found = play(tables["environment"]["env"][0], policy, cases["seed"].tolist())
-    return pd.DataFrame({"case": cases["case"], "score": found})
-
-
 def answer(folder: Path) -> Callable[[pd.DataFrame], pd.DataFrame]:
     """Requests with observation_0, observation_1, … -> the best `action` and its `value`."""
-    network, config = dqn.load_network(folder)
+    network, config = load_network(folder)
+    network = network.only(config["registered"])
     columns = [f"observation_{o}" for o in range(config["observations"])]
 
     def reply(requests: pd.DataFrame) -> pd.DataFrame:
@@ -184,6 +242,26 @@ def answer(folder: Path) -> Callable[[pd.DataFrame], pd.DataFrame]:
         return pd.DataFrame({"action": values.argmax(axis=1), "value": values.max(axis=1)})
 
     return reply
+
+
+def draw(folder: Path, tables: Tables, pictures: Path) -> None:
+    """An episode, and what every agent returns."""
+    choose, name = registered(folder)
+    animate(name, choose, FILMED, pictures / "An_episode_of_the_agent.gif")
+    seeds.draw_profile(tables["cases"], score(folder, tables), baseline(tables), pictures)
+
+
+def watch(folder: Path) -> float:
+    """Play an episode in a window; its return."""
+    choose, name = registered(folder)
+    return play_in_window(name, choose, FILMED)
+
+
+def registered(folder: Path) -> tuple[Choose, str]:
+    """How the registered agent acts on one observation, and its environment's name."""
+    network, config = load_network(folder)
+    own = network.only(config["registered"])
+    return lambda seen: int(own.act(seen[None])[0]), config["env"]
 
 
 def example(tables: Tables) -> pd.DataFrame:
@@ -202,4 +280,7 @@ TASK = Task(
     baseline=baseline,
     answer=answer,
     example=example,
+    draw=draw,
+    watch=watch,
+    perturb=see_worse,
 )

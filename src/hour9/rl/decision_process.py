@@ -74,6 +74,37 @@ def value_iteration(
     return process.backup(values, discount)
 
 
+def policy_values(process: DecisionProcess, policy: np.ndarray, discount: float) -> np.ndarray:
+    """V of a policy (S, A) from its linear equations V = r + γ P V, as (S,).
+
+    Sutton & Barto (2018, eq. 4.4). Raises numpy.linalg.LinAlgError at discount 1 where the policy
+    never arrives.
+    """
+    S = len(policy)
+    goes_on = policy[..., None] * process.probability * ~process.terminated  # (S, A, K)
+    transition = np.zeros((S, S))
+    np.add.at(transition, (np.arange(S)[:, None, None], process.next_state), goes_on)
+    reward = (policy * process.backup(np.zeros(S), discount)).sum(axis=1)  # (S,)
+    return np.linalg.solve(np.eye(S) - discount * transition, reward)
+
+
+def policy_iteration(process: DecisionProcess, discount: float) -> np.ndarray:  # -> (S, A)
+    """Q* by evaluating a policy and acting greedily on it until it is its own best answer.
+
+    Sutton & Barto (2018, section 4.3). An action is only changed for one that is truly better, so
+    that two equally good policies do not alternate for ever.
+    """
+    states = np.arange(len(process.reward))
+    actions = np.zeros(len(states), np.int64)
+    while True:
+        policy = np.eye(process.reward.shape[1])[actions]
+        q = process.backup(policy_values(process, policy, discount), discount)
+        better = q.max(axis=1) > q[states, actions] + 1e-9
+        if not better.any():
+            return q
+        actions = np.where(better, q.argmax(axis=1), actions)
+
+
 def policy_return(process: DecisionProcess, policy: np.ndarray, steps: int) -> np.ndarray:
     """The exact expected undiscounted return of a policy (S, A) over `steps` steps, as (S,).
 
@@ -83,6 +114,13 @@ def policy_return(process: DecisionProcess, policy: np.ndarray, steps: int) -> n
     for _ in range(steps):
         values = (policy * process.backup(values, discount=1.0)).sum(axis=1)
     return values
+
+
+def regret(
+    process: DecisionProcess, policy: np.ndarray, optimum: np.ndarray, steps: int
+) -> np.ndarray:
+    """What a policy (S, A) loses against the optimal one, exactly, from each start: (S,)."""
+    return policy_return(process, optimum, steps) - policy_return(process, policy, steps)
 
 
 def greedy(q: np.ndarray) -> np.ndarray:  # (S, A) -> (S, A)

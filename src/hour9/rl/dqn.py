@@ -1,17 +1,16 @@
 """Deep Q-learning: the values of the actions from a network, learned from replayed transitions.
 
 Training goes in rounds: some steps in all environments, then some updates. The batches of a round
-are drawn at once and their targets computed in one pass, as the target network stands still
-meanwhile: a small network's time goes into the number of calls, not into arithmetic.
+are drawn at once and valued by the target network in one pass, as it stands still meanwhile.
+Several agents are trained side by side, apart only in their random numbers. Four switches lead
+from DQN towards Rainbow (Hessel et al. 2018): double, dueling, n_step and priority.
 
-Shapes: U updates, B transitions in a batch, E environments, O numbers in an observation,
-A actions.
+Shapes: G agents, U updates, B transitions in a batch, E environments of each agent, O numbers in
+an observation, A actions.
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -24,97 +23,204 @@ from hour9.engine.device import pick_device, prepare_threads
 from hour9.engine.fit import Diverged
 from hour9.engine.randomness import random_state, seed_all, set_random_state
 from hour9.engine.run import Run
-from hour9.engine.weights import load_model, save_model
-from hour9.rl.environments import SideBySide, play
+from hour9.engine.weights import save_model
+from hour9.rl.environments import SideBySide, play, returns
+from hour9.rl.qnetwork import QNetwork
 from hour9.rl.replay import Batch, Replay
+from hour9.rl.seeds import median_agent
 from hour9.rl.settings import DQN
 from hour9.task import Tables
 
 UNSEEN = 2**32
 """Episodes that stand in no table are seeded from here on; the cases' seeds are below."""
 
+CORRECTION = 0.4
+"""β at first; 1 in the end (Schaul et al. 2016, table 3, proportional)."""
 
-class QNetwork(nn.Module):
-    """Q(s, ·): two hidden layers over observations in units of `scale`."""
-
-    scale: Tensor  # (O,)
-
-    def __init__(self, scale: Tensor, hidden: int, actions: int):
-        super().__init__()
-        self.register_buffer("scale", scale)
-        self.first = nn.Linear(len(scale), hidden)
-        self.second = nn.Linear(hidden, hidden)
-        self.value = nn.Linear(hidden, actions)
-
-    def forward(self, observation: Tensor) -> Tensor:  # (..., O) -> (..., A)
-        return self.value(F.relu(self.second(F.relu(self.first(observation / self.scale)))))
-
-    @torch.no_grad()
-    def values(self, observations: np.ndarray) -> np.ndarray:  # (E, O) -> (E, A)
-        """The same for arrays."""
-        seen = torch.as_tensor(observations, dtype=torch.float32, device=self.scale.device)
-        return self(seen).cpu().numpy()
-
-    def act(self, observations: np.ndarray) -> np.ndarray:  # (E, O) -> (E,)
-        """The best action for each observation."""
-        return self.values(observations).argmax(axis=1)
+DONE = 2
+"""An agent has learned all there is when as many checks in a row could not have been better."""
 
 
-@torch.no_grad()
-def q_targets(target: nn.Module, batch: Batch, discount: float) -> Tensor:  # -> (U, B)
-    """y = r + γ max_a Q⁻(s', a), and y = r where s' is terminal (Mnih et al. 2015, algorithm 1).
+def train(run: Run) -> None:
+    """Learn from the train cases' episodes, then from fresh ones; keep each agent's best network.
 
-    A time limit is no end of the task: an episode that was only truncated keeps its future.
+    Best is the largest mean return over the validation cases; of equals the latest. Training
+    ends early when all agents are done.
     """
-    future = target(batch["next_observation"]).amax(dim=-1)  # (U, B)
-    return batch["reward"] + discount * future * ~batch["terminated"]
+    training = Training(run)
+    if saved := run.resume():
+        training.restore(saved)
+    while training.place.step < run.settings.steps and not training.done().all():
+        training.round()
+        run.save_if_due(training.state)
+    place = training.place
+    config = {
+        "settings": run.settings.model_dump(),
+        **run.tables["environment"].iloc[0].to_dict(),
+        "validation": place.best,
+        "registered": median_agent(place.best),
+    }
+    save_model(run.folder, training.best, config)
 
 
 @dataclass
 class Place:
     """Where a training stands."""
 
-    step: int = 0
+    step: int = 0  # of each agent
     rounds: int = 0
-    best: float = float("-inf")
     checked: int = 0  # step of the last check
-    perfect: int = 0  # checks in a row that could not have been better
     loss: float = 0.0  # sum over the rounds since the last check
+    best: list[float] = field(default_factory=list)  # of each agent
+    perfect: list[int] = field(default_factory=list)  # checks in a row, of each agent
+
+
+class Training:
+    """The agents with their environments, and how far they are."""
+
+    def __init__(self, run: Run):
+        settings: DQN = run.settings
+        prepare_threads(settings.threads)
+        seed_all(settings.seed)
+        env = run.tables["environment"].iloc[0]
+        self.run, self.env = run, env["env"]
+        self.seeds = split_seeds(run.tables, "validation")
+        self.most = largest_return(run.tables)
+        known = recorded(run.tables["transitions"], int(env["observations"]))
+        G = settings.seeds
+        self.learner = Learner(settings, known, int(env["actions"]))
+        seed_of = seed_stream(run.tables, settings.seed)
+        self.episodes = SideBySide(self.env, G, settings.environments, seed_of)
+        self.place = Place(best=[float("-inf")] * G, perfect=[0] * G)
+        self.best = copy(self.learner.network)
+
+    def done(self) -> np.ndarray:  # -> (G,)
+        """Which agents cannot become better."""
+        return np.array(self.place.perfect) >= DONE
+
+    def round(self) -> None:
+        """Some steps, some updates, and now and then a new target or a check."""
+        place, settings, learner = self.place, self.learner.settings, self.learner
+        self.gather()
+        place.loss += learner.learn(place.step)
+        place.rounds += 1
+        if place.rounds % settings.target_every == 0:
+            learner.target.load_state_dict(learner.network.state_dict())
+        due = place.step - place.checked >= settings.check_every
+        if due or place.step >= settings.steps:
+            self.check()
+
+    def gather(self) -> None:
+        """Act ε-greedily for the steps of one round and remember what happened."""
+        settings = self.learner.settings
+        for _ in range(settings.round_steps):
+            chosen = self.learner.network.values(self.episodes.seen)  # (G E, A)
+            explores = np.random.random(len(chosen)) < settings.epsilon(self.place.step)
+            random = np.random.randint(chosen.shape[1], size=len(chosen))
+            taken = np.where(explores, random, chosen.argmax(axis=1))
+            self.learner.replay.add(self.episodes.step(taken))
+            self.place.step += settings.environments
+
+    def check(self) -> None:
+        """Play the validation episodes; keep the networks of which none before played better."""
+        settings, place = self.learner.settings, self.place
+        network = self.learner.network
+        found = returns(play(self.env, network.act, self.seeds * settings.seeds))
+        scores = found.reshape(settings.seeds, -1).mean(axis=1)  # (G,)
+        rounds = (place.step - place.checked) / (settings.environments * settings.round_steps)
+        loss = place.loss / rounds
+        if not loss < float("inf"):
+            raise Diverged(f"the loss is {loss}; lower learning_rate ({settings.learning_rate})")
+        score, epsilon = scores.mean(), settings.epsilon(place.step)
+        self.run.log(place.step, loss=loss, validation=score, epsilon=epsilon)
+        said = f"steps, validation return {score:.1f} ({scores.min():.1f} to {scores.max():.1f})"
+        self.run.progress(place.step, settings.steps, said)
+        better = (scores >= place.best) & ~self.done()
+        for name, weight in network.state_dict().items():
+            if name != "scale":
+                self.best[name][better] = weight[better]
+        place.best = np.where(better, scores, place.best).tolist()
+        perfect = np.where(scores >= self.most, np.array(place.perfect) + 1, 0)
+        place.perfect = np.where(self.done(), DONE, perfect).tolist()
+        place.checked, place.loss = place.step, 0.0
+
+    def state(self) -> State:
+        """Fit for a checkpoint."""
+        return {
+            "place": asdict(self.place),
+            "best": self.best,
+            "learner": self.learner.state(),
+            "episodes": self.episodes.state(),
+            "random": random_state(),
+        }
+
+    def restore(self, state: State) -> None:
+        """The inverse of `state`."""
+        self.place, self.best = Place(**state["place"]), state["best"]
+        self.learner.restore(state["learner"])
+        self.episodes.restore(state["episodes"])
+        set_random_state(state["random"])
 
 
 class Learner:
-    """The network, its target, the optimizer and the memory."""
+    """The agents' network, its target, the optimizer and the memory."""
 
     def __init__(self, settings: DQN, known: dict[str, np.ndarray], actions: int):
         device = pick_device(settings.device)
         scale = largest(known["observation"])
         self.settings = settings
-        self.network = QNetwork(scale, settings.hidden, actions).to(device)
-        self.target = QNetwork(scale, settings.hidden, actions).to(device)
+        self.network, self.target = (
+            QNetwork(scale, settings.hidden, actions, settings.seeds, settings.dueling).to(device)
+            for _ in range(2)
+        )
         self.target.load_state_dict(self.network.state_dict())
-        self.replay = Replay(settings.replay, len(scale), device)
-        self.replay.add(known)
+        self.replay = Replay(
+            (settings.seeds, settings.environments, len(scale)),
+            settings.replay,
+            device,
+            discount=settings.discount,
+            n_step=settings.n_step,
+            priority=settings.priority,
+        )
+        self.remember(known)
         self.optimizer = torch.optim.Adam(
             self.network.parameters(), lr=settings.learning_rate, fused=True
         )
 
-    def learn(self, learning_rate: float) -> float:
-        """One round of updates; the mean loss of them (Huber's, as Mnih et al. clip the error)."""
+    def remember(self, known: dict[str, np.ndarray]) -> None:
+        """Give every agent the same transitions, dealt to its environments one after the other."""
+        G, E = self.settings.seeds, self.settings.environments
+        rows = len(known["action"]) // E
+        dealt = {k: v[: rows * E].reshape(E, rows, *v.shape[1:]) for k, v in known.items()}
+        dealt["over"][:, -1] = True  # what followed was dealt to another
+        for row in range(rows):
+            self.replay.add(
+                {k: np.tile(v[:, row], (G, *[1] * (v.ndim - 2))) for k, v in dealt.items()}
+            )
+
+    def learn(self, step: int) -> float:
+        """One round of updates; the mean loss of them."""
         settings = self.settings
-        batch = self.replay.sample(settings.updates, settings.batch_size)
-        targets = q_targets(self.target, batch, settings.discount)  # (U, B)
-        self.optimizer.param_groups[0]["lr"] = learning_rate
-        total = torch.zeros((), device=targets.device)
-        for seen, action, target in zip(
-            batch["observation"], batch["action"][..., None], targets[..., None], strict=True
-        ):
-            chosen = self.network(seen).gather(1, action)  # (B, 1)
-            loss = F.smooth_l1_loss(chosen, target)
+        gone = step / settings.steps
+        self.optimizer.param_groups[0]["lr"] = rate(gone, settings)
+        correction = CORRECTION + gone * (1 - CORRECTION)
+        batch = self.replay.sample(settings.updates, settings.batch_size, correction)
+        values = next_values(self.target, batch)  # (U, G, B, A)
+        losses, errors = [], []
+        for u in range(settings.updates):
+            now = {name: tensor[u] for name, tensor in batch.items()}
+            chooser = self.network if settings.double else None
+            target = q_targets(values[u], now, chooser)  # (G, B)
+            chosen = self.network(now["observation"]).gather(2, now["action"][..., None])
+            loss, error = weighted_loss(chosen[..., 0], target, now["weight"])
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
-            total += loss.detach()
-        return total.item() / settings.updates
+            losses.append(loss.detach())
+            errors.append(error)
+        if settings.priority:
+            self.replay.renew(batch["place"], torch.stack(errors))
+        return torch.stack(losses).mean().item() / settings.seeds
 
     def state(self) -> State:
         """Fit for a checkpoint."""
@@ -135,91 +241,46 @@ class Learner:
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
 
 
+@torch.no_grad()
+def next_values(target: nn.Module, batch: Batch) -> Tensor:  # -> (U, G, B, A)
+    """What the target network holds the actions after all transitions of a round to be worth."""
+    seen = batch["next_observation"]  # (U, G, B, O)
+    U, G, B, O = seen.shape  # noqa: E741 - the legend's letter
+    found = target(seen.transpose(0, 1).reshape(G, U * B, O))  # (G, U B, A)
+    return found.view(G, U, B, -1).transpose(0, 1)
+
+
+@torch.no_grad()
+def q_targets(values: Tensor, batch: Batch, chooser: nn.Module | None) -> Tensor:
+    """y = r + γ Q⁻(s', a'), and y = r where s' is terminal: (G, B, A) -> (G, B).
+
+    a' is the best by Q⁻ itself (Mnih et al. 2015, algorithm 1) or by `chooser`, the network that
+    learns (van Hasselt et al. 2016, eq. 4): then one network's luck is not the other's. A time
+    limit is no end of the task: an episode that was only truncated keeps its future.
+    """
+    best = (values if chooser is None else chooser(batch["next_observation"])).argmax(dim=-1)
+    future = values.gather(2, best[..., None])[..., 0]  # (G, B)
+    return batch["reward"] + batch["discount"] * future * ~batch["terminated"]
+
+
+def weighted_loss(chosen: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Huber's loss, as Mnih et al. clip the error, with the errors themselves: (G, B).
+
+    The mean over a batch, the sum over the agents, so that each learns as if it were alone.
+    """
+    loss = F.smooth_l1_loss(chosen, target, reduction="none")  # (G, B)
+    return (weight * loss).mean(dim=-1).sum(), (target - chosen).detach()
+
+
+def rate(gone: float, settings: DQN) -> float:
+    """Adam's step size: down to a hundredth along a line, or level."""
+    return settings.learning_rate * (max(0.01, 1 - gone) if settings.decay else 1.0)
+
+
 def largest(observations: np.ndarray) -> Tensor:  # (B, O) -> (O,)
     """How far from zero each number was seen, so that an angle weighs as much as a speed."""
     reach = torch.from_numpy(np.abs(observations).max(axis=0))
     return torch.where(reach > 0, reach, 1.0)
-
-
-def train(run: Run) -> None:
-    """Learn from the train cases' episodes, then from fresh ones; keep the best network.
-
-    Best is the largest mean return over the validation cases; of equals the latest. Training
-    ends early when two checks in a row could not have been better.
-    """
-    settings: DQN = run.settings
-    prepare_threads(settings.threads)
-    seed_all(settings.seed)
-    env = run.tables["environment"].iloc[0]
-    seeds = split_seeds(run.tables, "validation")
-    most = largest_return(run.tables)
-    known = recorded(run.tables["transitions"], int(env["observations"]))
-    learner = Learner(settings, known, int(env["actions"]))
-    episodes = SideBySide(env["env"], settings.environments, seed_stream(run.tables, settings.seed))
-    place, best = Place(), copy(learner.network)
-
-    def state() -> State:
-        return {
-            "place": asdict(place),
-            "best": best,
-            "learner": learner.state(),
-            "episodes": episodes.state(),
-            "random": random_state(),
-        }
-
-    if saved := run.resume():
-        place, best = Place(**saved["place"]), saved["best"]
-        learner.restore(saved["learner"])
-        episodes.restore(saved["episodes"])
-        set_random_state(saved["random"])
-
-    while place.step < settings.steps and place.perfect < 2:
-        gather(learner, episodes, place)
-        place.loss += learner.learn(rate(place.step, settings))
-        place.rounds += 1
-        if place.rounds % settings.target_every == 0:
-            learner.target.load_state_dict(learner.network.state_dict())
-        due = place.step - place.checked >= settings.check_every or place.step >= settings.steps
-        if due and check(run, learner, place, seeds, most):
-            best = copy(learner.network)
-        run.save_if_due(state)
-    config = {"settings": settings.model_dump(), **env.to_dict(), "validation": place.best}
-    save_model(run.folder, best, config)
-
-
-def gather(learner: Learner, episodes: SideBySide, place: Place) -> None:
-    """Act ε-greedily for the steps of one round and remember what happened."""
-    settings = learner.settings
-    for _ in range(settings.round_steps):
-        chosen = learner.network.values(episodes.seen)  # (E, A)
-        explores = np.random.random(len(chosen)) < settings.epsilon(place.step)
-        random = np.random.randint(chosen.shape[1], size=len(chosen))
-        learner.replay.add(episodes.step(np.where(explores, random, chosen.argmax(axis=1))))
-        place.step += len(chosen)
-
-
-def rate(step: int, settings: DQN) -> float:
-    """Adam's step size: down to a hundredth along a line, or level."""
-    left = max(0.01, 1 - step / settings.steps) if settings.decay else 1.0
-    return settings.learning_rate * left
-
-
-def check(run: Run, learner: Learner, place: Place, seeds: list[int], most: float) -> bool:
-    """Play the validation episodes; whether none before were played better."""
-    settings = learner.settings
-    env = run.tables["environment"]["env"][0]
-    score = float(play(env, learner.network.act, seeds).mean())
-    rounds = (place.step - place.checked) / (settings.environments * settings.round_steps)
-    loss = place.loss / rounds
-    if not loss < float("inf"):
-        raise Diverged(f"the loss is {loss}; lower learning_rate ({settings.learning_rate})")
-    run.log(place.step, loss=loss, validation=score, epsilon=settings.epsilon(place.step))
-    run.progress(place.step, settings.steps, f"steps, validation return {score:.1f}")
-    better = score >= place.best
-    place.best = max(score, place.best)
-    place.perfect = place.perfect + 1 if score >= most else 0
-    place.checked, place.loss = place.step, 0.0
-    return better
 
 
 def copy(network: nn.Module) -> dict[str, Tensor]:
@@ -239,6 +300,7 @@ def recorded(transitions: pd.DataFrame, observations: int) -> dict[str, np.ndarr
         "reward": transitions["reward"].to_numpy(np.float32),
         "next_observation": observation("next_observation"),
         "terminated": transitions["terminated"].to_numpy(np.bool_),
+        "over": transitions[["terminated", "truncated"]].to_numpy(np.bool_).any(axis=1),
     }
 
 
@@ -248,14 +310,14 @@ def split_seeds(tables: Tables, split: str) -> list[int]:
     return cases.loc[cases["split"] == split, "seed"].tolist()
 
 
-def seed_stream(tables: Tables, seed: int) -> Callable[[int], int]:
-    """The seed of the n-th training episode: those of the train cases, then ever fresh ones."""
+def seed_stream(tables: Tables, seed: int) -> Callable[[int, int], int]:
+    """The seed of an agent's n-th training episode: those of the train cases, then fresh ones."""
     known = split_seeds(tables, "train")
 
-    def seed_of(n: int) -> int:
+    def seed_of(agent: int, n: int) -> int:
         if n < len(known):
             return known[n]
-        return UNSEEN + int(np.random.SeedSequence([seed, n]).generate_state(1)[0])
+        return UNSEEN + int(np.random.SeedSequence([seed, agent, n]).generate_state(1)[0])
 
     return seed_of
 
@@ -268,12 +330,3 @@ def largest_return(tables: Tables) -> float:
     rewards = tables["transitions"]["reward"]
     same = rewards.min() == rewards.max() > 0
     return float(rewards.max() * tables["environment"]["max_steps"][0]) if same else float("inf")
-
-
-def load_network(folder: Path) -> tuple[QNetwork, dict[str, Any]]:
-    """The trained network on the CPU, where a small one answers fastest, and its config."""
-    weights, config = load_model(folder)
-    hidden = config["settings"]["hidden"]
-    network = QNetwork(weights["scale"], hidden, config["actions"])
-    network.load_state_dict(weights)
-    return network.eval(), config

@@ -1,13 +1,14 @@
-"""Q-learning: the value of every action in every state, learned from single steps.
+"""Tabular learning from single steps: Q-learning, SARSA, expected SARSA, double Q-learning.
 
 The steps are drawn from the task's table of transitions, whose dynamics are the environment's
-own; in plain Python that is ten times as fast as `env.step`.
+own. All walkers of all agents take one step together, each agent into its own table: NumPy then
+does in one call what a loop over `env.step` does in a hundred.
 
-Shapes: S states, A actions.
+Shapes: G agents (seeds), W walkers of each, L = G W of them in all, S states, A actions,
+K outcomes of an action, T tables (two in double Q-learning), N cases.
 """
 
-import random
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -17,25 +18,12 @@ from hour9.engine.randomness import random_state, seed_all, set_random_state
 from hour9.engine.run import Run
 from hour9.engine.weights import save_model
 from hour9.rl.decision_process import DecisionProcess, greedy, policy_return
+from hour9.rl.seeds import median_agent
 from hour9.rl.settings import QLearning
 
 
-@dataclass
-class Place:
-    """Where a training stands."""
-
-    step: int = 0
-    state: int = -1  # -1: the next step begins an episode
-    age: int = 0  # steps since the episode began
-    best: float = float("-inf")
-
-
-Outcomes = list[tuple[float, int, float, bool]]
-"""What one action can lead to: cumulative probability, next state, reward, terminated."""
-
-
 def train(run: Run) -> None:
-    """Learn from starts of split train; keep the table that acts best on split validation.
+    """Learn from starts of split train; keep each agent's table that acts best on validation.
 
     Of equally good tables the latest is kept: it has seen more.
     """
@@ -44,99 +32,151 @@ def train(run: Run) -> None:
     process = DecisionProcess.from_table(run.tables["transitions"])
     limit = int(run.tables["environment"]["max_steps"][0])
     cases = run.tables["cases"]
-    starts = cases.loc[cases["split"] == "train", "start"].tolist()
-    validation = cases.loc[cases["split"] == "validation", "start"].to_numpy()
-    world = World(process, starts, limit)
-    place = Place()
-    q = [[0.0] * world.actions for _ in world.outcomes]
-    visits = [[0] * world.actions for _ in world.outcomes]
-    best = np.array(q)
+    starts = cases.loc[cases["split"] == "train", "start"].to_numpy()
+    validation = cases[cases["split"] == "validation"]
+    walkers = Walkers(process, starts, limit, settings)
+    best = np.zeros_like(walkers.tables[0])  # (G, S, A)
+    scores = np.full(settings.seeds, -np.inf)
 
     def state() -> State:
         return {
-            "place": asdict(place),
-            "q": np.array(q),
-            "visits": np.array(visits),
+            "walkers": walkers.state(),
             "best": best,
+            "scores": scores,
             "random": random_state(),
         }
 
     if saved := run.resume():
-        place = Place(**saved["place"])
-        q, visits, best = saved["q"].tolist(), saved["visits"].tolist(), saved["best"]
+        walkers.restore(saved["walkers"])
+        best, scores = saved["best"], saved["scores"]
         set_random_state(saved["random"])
 
-    while place.step < settings.steps:
-        until = min(settings.steps, place.step + settings.check_every)
-        learn(world, q, visits, place, until, settings)
-        score = policy_return(process, greedy(np.array(q)), limit)[validation].mean()
-        run.log(place.step, validation=score, epsilon=settings.epsilon(place.step))
-        run.progress(place.step, settings.steps, f"steps, validation return {score:.3f}")
-        if score >= place.best:
-            place.best, best = float(score), np.array(q)
+    while walkers.step < settings.steps:
+        walkers.walk(min(settings.steps, walkers.step + settings.check_every))
+        q = walkers.values()  # (G, S, A)
+        found = np.array(
+            [policy_return(process, greedy(own), limit)[validation["start"]].mean() for own in q]
+        )
+        better = found >= scores
+        best[better], scores[better] = q[better], found[better]
+        regret = validation["target"].mean() - found.mean()
+        epsilon = settings.epsilon(walkers.step)
+        run.log(walkers.step, validation=found.mean(), regret=regret, epsilon=epsilon)
+        run.progress(walkers.step, settings.steps, f"steps, regret {regret:.4f}")
         run.save_if_due(state)
-    facts = run.tables["environment"].iloc[0]
-    config = {"settings": settings.model_dump(), "env": facts["env"], "validation": place.best}
+    config = {
+        "settings": settings.model_dump(),
+        "env": run.tables["environment"]["env"][0],
+        "validation": scores.tolist(),
+        "registered": median_agent(scores),
+    }
     save_model(run.folder, {"q": torch.from_numpy(best)}, config)
 
 
-class World:
-    """The decision process as Python lists, which are read faster one by one than arrays."""
+@dataclass
+class Walkers:
+    """Every walker of every agent, with the agents' tables."""
 
-    def __init__(self, process: DecisionProcess, starts: list[int], limit: int):
-        self.actions = process.reward.shape[1]
-        self.starts = starts
-        self.limit = limit
-        states = range(len(process.reward))
-        self.outcomes = [[possible(process, s, a) for a in range(self.actions)] for s in states]
+    process: DecisionProcess
+    starts: np.ndarray
+    limit: int  # steps of an episode at most
+    settings: QLearning
+    step: int = 0  # of each agent, over all its walkers
+    state_of: np.ndarray = field(init=False)  # (L,)
+    action: np.ndarray = field(init=False)  # (L,), what each does next
+    age: np.ndarray = field(init=False)  # (L,), steps since its episode began
+    tables: np.ndarray = field(init=False)  # (T, G, S, A)
+    visits: np.ndarray = field(init=False)  # (G, S, A)
+
+    def __post_init__(self) -> None:
+        G, lanes = self.settings.seeds, self.settings.seeds * self.settings.walkers
+        T = 2 if self.settings.update == "double-q" else 1
+        self.agent = np.repeat(np.arange(G), self.settings.walkers)  # (L,)
+        self.cumulative = self.process.probability.cumsum(axis=-1)[..., :-1]  # (S, A, K - 1)
+        self.tables = np.zeros((T, G, *self.process.reward.shape[:2]))
+        self.visits = np.zeros(self.tables.shape[1:], np.int64)
+        self.state_of, self.action, self.age = (np.zeros(lanes, np.int64) for _ in range(3))
+        self.begin(np.arange(lanes))
+
+    def values(self) -> np.ndarray:  # -> (G, S, A)
+        """What each agent holds every action to be worth: the mean of its tables."""
+        return self.tables.mean(axis=0)
+
+    def begin(self, lanes: np.ndarray) -> None:
+        """Let these walkers begin an episode; their first action is ε-greedy, too."""
+        self.state_of[lanes] = np.random.choice(self.starts, len(lanes))
+        self.age[lanes] = 0
+        q = self.tables[:, self.agent[lanes], self.state_of[lanes]].sum(axis=0)  # (lanes, A)
+        chance = np.random.random((2, len(lanes)))
+        self.action[lanes] = epsilon_greedy(q, self.settings.epsilon(self.step), chance)
+
+    def walk(self, until: int) -> None:
+        """Act ε-greedily until step `until` of each agent and learn from every step."""
+        W = self.settings.walkers
+        rounds = -(-(until - self.step) // W)
+        for chance in np.random.random((rounds, 4, len(self.agent))):
+            self.one_step(chance)
+            self.step += W
+
+    def one_step(self, chance: np.ndarray) -> None:  # (4, L)
+        """One step of each walker.
+
+        An episode cut by its time limit had a future, so only `terminated` makes a next state
+        worthless. Where two walkers of an agent meet in the same state and action, one is heard.
+        """
+        settings, process, state, action = self.settings, self.process, self.state_of, self.action
+        epsilon = settings.epsilon(self.step)
+        outcome = (chance[0][:, None] >= self.cumulative[state, action]).sum(axis=-1)  # (L,)
+        following = process.next_state[state, action, outcome]
+        terminated = process.terminated[state, action, outcome]
+        q = self.tables[:, self.agent, following]  # (T, L, A)
+        then = epsilon_greedy(q.sum(axis=0), epsilon, chance[1:3])
+        table = (chance[3] * len(q)).astype(np.int64)  # (L,), which one learns
+        future = worth(settings.update, q, then, table, epsilon)
+        reward = process.reward[state, action, outcome]
+        target = reward + settings.discount * future * ~terminated
+        self.visits[self.agent, state, action] += 1
+        visits = self.visits[self.agent, state, action]
+        place = (table, self.agent, state, action)
+        step_size = settings.step_size * visits**-settings.step_size_decay
+        self.tables[place] += step_size * (target - self.tables[place])
+        self.state_of, self.action, self.age = following, then, self.age + 1
+        over = np.flatnonzero(terminated | (self.age == self.limit))
+        if len(over):
+            self.begin(over)
+
+    def state(self) -> State:
+        """Fit for a checkpoint."""
+        names = ("step", "state_of", "action", "age", "tables", "visits")
+        return {name: getattr(self, name) for name in names}
+
+    def restore(self, state: State) -> None:
+        """The inverse of `state`."""
+        vars(self).update(state)
 
 
-def possible(process: DecisionProcess, state: int, action: int) -> Outcomes:
-    """What may follow the action, without the padding."""
-    real = process.probability[state, action] > 0  # (K,)
-    columns = [process.probability[state, action, real].cumsum()]
-    columns += [
-        column[state, action, real]
-        for column in (process.next_state, process.reward, process.terminated)
-    ]
-    return list(zip(*(column.tolist() for column in columns), strict=True))
+def epsilon_greedy(q: np.ndarray, epsilon: float, chance: np.ndarray) -> np.ndarray:
+    """The best action of each row, the first of equals, or now and then any: (L, A) -> (L,)."""
+    any_action = (chance[1] * q.shape[1]).astype(np.int64)
+    return np.where(chance[0] < epsilon, any_action, q.argmax(axis=1))
 
 
-def happens(outcomes: Outcomes, chance: float) -> tuple[int, float, bool]:
-    """The outcome at `chance`, from 0 to 1, along the line of their probabilities."""
-    for cumulative, following, reward, terminated in outcomes:
-        if chance < cumulative:
-            return following, reward, terminated
-    return outcomes[-1][1:]  # the probabilities sum to a rounding error less than one
+def worth(
+    update: str, q: np.ndarray, then: np.ndarray, table: np.ndarray, epsilon: float
+) -> np.ndarray:  # (T, L, A), (L,), (L,) -> (L,)
+    """What the next state is worth, where A' is the action that is taken there.
 
-
-def learn(
-    world: World,
-    q: list[list[float]],
-    visits: list[list[int]],
-    place: Place,
-    until: int,
-    settings: QLearning,
-) -> None:
-    """Act ε-greedily until step `until` and correct `q` at each step, in place.
-
-    Q(s, a) ← Q(s, a) + α (r + γ max_b Q(s', b) - Q(s, a)), where Q(s', ·) is 0 if s' is terminal
-    (Watkins 1989; Sutton & Barto 2018, eq. 6.8). An episode cut by its time limit had a future,
-    so only `terminated` makes a next state worthless.
+    q               max_a Q(S', a)                      Sutton & Barto (2018), eq. 6.8
+    sarsa           Q(S', A')                           eq. 6.7
+    expected-sarsa  Σ_a π(a | S') Q(S', a)              eq. 6.9
+    double-q        Q_2(S', argmax_a Q_1(S', a))        eq. 6.10 (van Hasselt 2010)
     """
-    draw, power = random.random, settings.step_size_decay
-    state, age = place.state, place.age
-    for step in range(place.step, until):
-        if state < 0:
-            state, age = random.choice(world.starts), 0
-        row = q[state]
-        explores = draw() < settings.epsilon(step)
-        action = int(draw() * world.actions) if explores else row.index(max(row))
-        following, reward, terminated = happens(world.outcomes[state][action], draw())
-        visits[state][action] += 1
-        target = reward if terminated else reward + settings.discount * max(q[following])
-        step_size = settings.step_size * visits[state][action] ** -power
-        row[action] += step_size * (target - row[action])
-        age += 1
-        state = -1 if terminated or age == world.limit else following
-    place.step, place.state, place.age = until, state, age
+    lanes = np.arange(len(then))
+    if update == "q":
+        return q[0].max(axis=1)
+    if update == "sarsa":
+        return q[0, lanes, then]
+    if update == "expected-sarsa":
+        return (1 - epsilon) * q[0].max(axis=1) + epsilon * q[0].mean(axis=1)
+    chosen = q[table, lanes].argmax(axis=1)  # by the table that learns
+    return q[1 - table, lanes, chosen]  # as the other one sees it

@@ -13,7 +13,10 @@ class Agent(Settings, frozen=True, extra="forbid"):
     precision: Literal["auto", "fp32"] = Field(
         "auto", description="fp32 in either case: rounding would cost more than it saves here"
     )
-    steps: PositiveInt = Field(description="steps in the environment at most")
+    seeds: PositiveInt = Field(
+        5, le=20, description="agents trained side by side, apart only in their random numbers"
+    )
+    steps: PositiveInt = Field(description="steps of each agent in its environment at most")
     check_every: PositiveInt = Field(description="steps between two checks on validation")
     discount: float = Field(0.99, ge=0, le=1, description="γ: worth of a reward one step later")
     epsilon_start: float = Field(1.0, ge=0, le=1, description="share of random actions at first")
@@ -27,10 +30,16 @@ class Agent(Settings, frozen=True, extra="forbid"):
 
 
 class QLearning(Agent, frozen=True, extra="forbid"):
-    """Tabular Q-learning."""
+    """Tabular learning from single steps."""
 
     architecture: Literal["qlearning"]
     device: Literal["auto", "cpu"] = Field("auto", description="the CPU: a table is read by hand")
+    update: Literal["q", "sarsa", "expected-sarsa", "double-q"] = Field(
+        "q", description="what a step is corrected towards: the rules are in qlearning.py"
+    )
+    walkers: PositiveInt = Field(
+        1, description="episodes that each agent plays at once, all of them into one table"
+    )
     step_size: float = Field(1.0, gt=0, le=1, description="α: share of the error corrected at once")
     step_size_decay: float = Field(
         0.0, ge=0, le=1, description="ω: the n-th visit of a state and action corrects α / n^ω"
@@ -38,15 +47,25 @@ class QLearning(Agent, frozen=True, extra="forbid"):
 
 
 class DQN(Agent, frozen=True, extra="forbid"):
-    """Deep Q-learning with experience replay and a target network."""
+    """Deep Q-learning with experience replay and a target network; then what Rainbow added."""
 
-    architecture: Literal["dqn"]
+    architecture: Literal["dqn", "rainbow-lite"]  # one learner: the second has its switches on
     hidden: PositiveInt = Field(description="width of each of the two hidden layers")
-    environments: PositiveInt = Field(description="environments played side by side")
+    environments: PositiveInt = Field(description="environments that each agent plays at once")
     round_steps: PositiveInt = Field(description="steps of each environment between two rounds")
     updates: PositiveInt = Field(description="optimizer updates in a round")
     target_every: PositiveInt = Field(description="rounds between two copies to the target")
     batch_size: PositiveInt = Field(description="transitions in one update")
     learning_rate: float = Field(gt=0, lt=1, description="Adam's step size at first")
     decay: bool = Field(description="let it fall linearly to zero over `steps`, or stay")
-    replay: PositiveInt = Field(description="transitions remembered at most")
+    replay: PositiveInt = Field(description="transitions that each agent remembers at most")
+    double: bool = Field(
+        False, description="the network chooses the next action, its target values it"
+    )
+    dueling: bool = Field(False, description="a state's value and its actions' advantages apart")
+    n_step: int = Field(
+        1, ge=1, le=20, description="rewards that are seen before the future is estimated"
+    )
+    priority: float = Field(
+        0.0, ge=0, le=1, description="α: how much a large error is drawn more often; 0: evenly"
+    )

@@ -14,15 +14,25 @@ import numpy as np
 import pandas as pd
 
 from hour9.engine.weights import load_model
-from hour9.rl import qlearning
-from hour9.rl.decision_process import DecisionProcess, greedy, policy_return, value_iteration
+from hour9.rl import qlearning, seeds
+from hour9.rl.decision_process import (
+    DecisionProcess,
+    greedy,
+    policy_return,
+    policy_values,
+    value_iteration,
+)
 from hour9.rl.environments import (
     complete,
     embedded,
     environment_rules,
     make,
+    see_worse,
+    share_of_noise,
     tabular_facts,
 )
+from hour9.rl.maps import draw_map
+from hour9.rl.watch import FILMED, animate, play_in_window
 from hour9.task import Source, Tables, Task
 
 if TYPE_CHECKING:
@@ -115,23 +125,41 @@ def contract(_: Tables) -> dict[str, list[Expectation]]:
 
 
 def score(folder: Path, tables: Tables) -> pd.DataFrame:
-    """The exact return of the model's greedy policy from the start of each case."""
-    weights, _ = load_model(folder)
-    return returns(tables, greedy(weights["q"].numpy()))
+    """The exact return of every agent's greedy policy from the start of each case.
+
+    `predicted` is what the registered agent holds the start to be worth, and `realised` what its
+    policy is worth there, exactly; both discounted.
+    """
+    weights, config = load_model(folder)
+    q, agent = weights["q"].numpy(), config["registered"]  # (G, S, A)
+    scores = np.stack([returns(tables, acting(own, tables)) for own in q])  # (G, N)
+    found = seeds.evidence(tables["cases"]["case"], scores, agent)
+    start = tables["cases"]["start"]
+    process = DecisionProcess.from_table(tables["transitions"])
+    worth = policy_values(process, greedy(q[agent]), config["settings"]["discount"])
+    return found.assign(predicted=q[agent].max(axis=1)[start], realised=worth[start])
+
+
+def acting(q: np.ndarray, tables: Tables) -> np.ndarray:  # (S, A) -> (S, A)
+    """The greedy policy; under noise it sometimes takes its state for one that is a step away."""
+    policy, noise = greedy(q), share_of_noise(tables)
+    if not noise:
+        return policy
+    beside = DecisionProcess.from_table(tables["transitions"]).next_state[:, :, 0]  # (S, A)
+    return (1 - noise) * policy + noise * policy[beside].mean(axis=1)
 
 
 def baseline(tables: Tables) -> pd.DataFrame:
-    """Random actions or a scripted policy: the one that is better on the train split."""
+    """Random actions and a scripted policy; `score` is that of the better one on train."""
     process = DecisionProcess.from_table(tables["transitions"])
     states, actions = process.reward.shape[:2]
     is_taxi = tables["environment"]["env"][0].startswith("Taxi-")
     scripted = by_the_middle_row(states) if is_taxi else look_one_step_ahead(process)
-    train = tables["cases"]["split"] == "train"
-    candidates = [
-        returns(tables, policy)
-        for policy in (np.full((states, actions), 1 / actions), np.eye(actions)[scripted])
-    ]
-    return max(candidates, key=lambda found: found["score"][train].mean())
+    found = {
+        "baseline.random": returns(tables, np.full((states, actions), 1 / actions)),
+        "baseline.scripted": returns(tables, np.eye(actions)[scripted]),
+    }
+    return seeds.better_baseline(tables["cases"], found)
 
 
 def by_the_middle_row(states: int) -> np.ndarray:  # -> (S,)
@@ -151,18 +179,17 @@ def look_one_step_ahead(process: DecisionProcess) -> np.ndarray:  # -> (S,)
     return process.backup(np.zeros(len(process.reward)), discount=1.0).argmax(axis=1)
 
 
-def returns(tables: Tables, policy: np.ndarray) -> pd.DataFrame:
-    """The exact expected return of a policy (S, A), cut off where the environment does."""
+def returns(tables: Tables, policy: np.ndarray) -> np.ndarray:  # (S, A) -> (N,)
+    """The exact expected return of a policy, cut off where the environment does."""
     process = DecisionProcess.from_table(tables["transitions"])
     values = policy_return(process, policy, int(tables["environment"]["max_steps"][0]))
-    cases = tables["cases"]
-    return pd.DataFrame({"case": cases["case"], "score": values[cases["start"]]})
+    return values[tables["cases"]["start"]]
 
 
 def answer(folder: Path) -> Callable[[pd.DataFrame], pd.DataFrame]:
     """Requests with a `state` -> the best `action` and its discounted `value`."""
-    weights, _ = load_model(folder)
-    q = weights["q"].numpy()  # (S, A)
+    weights, config = load_model(folder)
+    q = weights["q"][config["registered"]].numpy()  # (S, A)
 
     def reply(requests: pd.DataFrame) -> pd.DataFrame:
         states = requests["state"].to_numpy()
@@ -171,6 +198,25 @@ def answer(folder: Path) -> Callable[[pd.DataFrame], pd.DataFrame]:
         return pd.DataFrame({"action": q.argmax(axis=1)[states], "value": q.max(axis=1)[states]})
 
     return reply
+
+
+def draw(folder: Path, tables: Tables, pictures: Path) -> None:
+    """The map with the policy; an episode; what every agent returns."""
+    weights, config = load_model(folder)
+    q = weights["q"][config["registered"]].numpy()  # (S, A)
+    name = tables["environment"]["env"][0]
+    draw_map(name, q, pictures)
+    animate(
+        name, lambda state: int(q[state].argmax()), FILMED, pictures / "An_episode_of_the_agent.gif"
+    )
+    seeds.draw_profile(tables["cases"], score(folder, tables), baseline(tables), pictures)
+
+
+def watch(folder: Path) -> float:
+    """Play an episode in a window; its return."""
+    weights, config = load_model(folder)
+    q = weights["q"][config["registered"]].numpy()
+    return play_in_window(config["env"], lambda state: int(q[state].argmax()), FILMED)
 
 
 def example(tables: Tables) -> pd.DataFrame:
@@ -188,4 +234,7 @@ TASK = Task(
     baseline=baseline,
     answer=answer,
     example=example,
+    draw=draw,
+    watch=watch,
+    perturb=see_worse,
 )

@@ -1,1 +1,1 @@
-"""Attention and what is built of it; tasks: sentiment, vision, translation."""
+"""Attention and what is built of it; tasks: sentiment, textgen, vision, translation."""

@@ -217,12 +217,12 @@ ROOT = np.sqrt(2 / np.pi).item()
 
 def gelu_tanh(x: Array) -> Array:
     """x (1 + tanh u) / 2, u = √(2/π) (x + 0.044715 x³) (Hendrycks & Gimpel 2016, section 2)."""
-    return x * (1 + np.tanh(ROOT * (x + 0.044715 * x**3))) / 2
+    return x * (1 + np.tanh(ROOT * (x + 0.044715 * x * x * x))) / 2
 
 
 def gelu_tanh_slope(x: Array) -> Array:
     """(1 + tanh u) / 2 + x u' (1 - tanh² u) / 2."""
-    curve = np.tanh(ROOT * (x + 0.044715 * x**3))
+    curve = np.tanh(ROOT * (x + 0.044715 * x * x * x))
     inner = ROOT * (1 + 3 * 0.044715 * x**2)  # u'
     return (1 + curve + x * inner * (1 - curve**2)) / 2
 

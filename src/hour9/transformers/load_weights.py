@@ -62,7 +62,7 @@ GPT2_LAYER = {
     "ln_2.": "around_feed_forward.norm.",
 }
 NO_WEIGHTS = ("position_ids", ".attn.bias", ".attn.masked_bias")  # constants that were once saved
-HEADS = ("pooler.", "cls.")  # BERT's heads for its pre-training, no part of the encoder
+HEADS = ("pooler.", "cls.", "classifier.", "qa_outputs.")  # what stood on BERT, no part of it
 ACTIVATIONS: dict[str, Activation] = {
     "relu": "relu",
     "gelu": "gelu",

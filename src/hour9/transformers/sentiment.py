@@ -5,6 +5,7 @@ Tables: `sentences` (case, text) and `cases`, whose target is negative or positi
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +14,11 @@ import numpy as np
 import pandas as pd
 
 from hour9.engine.settings import Source
+from hour9.sources.fingerprints import of_texts
 from hour9.sources.text import labelled_texts
 from hour9.task import Tables, Task
+from hour9.transformers.perturb import hurried
+from hour9.transformers.probes import read_probes
 from hour9.transformers.reviews import LABELS, write_reviews
 
 if TYPE_CHECKING:
@@ -65,15 +69,22 @@ def contract(_: Tables) -> dict[str, list[Expectation]]:
 
 
 def train(run: Run) -> None:
-    """Fine-tune a BERT."""
-    from hour9.transformers.bert import fine_tune
+    """As the candidate's architecture says; each writes what `load_classifier` reads."""
+    from hour9.transformers import bert, encoder, int8, student
 
-    fine_tune(run, LABELS)
+    begin = {
+        "bert": bert.fine_tune,
+        "encoder": encoder.train_from_scratch,
+        "student": student.distil,
+        "int8": int8.quantise,
+    }[run.settings.architecture]
+    begin(run, LABELS)
 
 
 def score(folder: Path, tables: Tables) -> pd.DataFrame:
-    """1 where the label is found, 0 elsewhere; confidence is the probability of the label given."""
-    from hour9.transformers.bert import load_classifier
+    """1 where the label is found, 0 elsewhere; confidence is the probability of the label given,
+    output that of 'positive'."""
+    from hour9.transformers.classifier import load_classifier
 
     classifier = load_classifier(folder)
     data = tables["cases"].merge(tables["sentences"], on="case", validate="1:1")
@@ -84,8 +95,24 @@ def score(folder: Path, tables: Tables) -> pd.DataFrame:
             "case": data["case"],
             "score": (found == data["target"].to_numpy()).astype(float),
             "confidence": probabilities.max(axis=1).astype(float),
+            "output": probabilities[:, classifier.labels.index("positive")].astype(float),
         }
     )
+
+
+def fingerprint(tables: Tables) -> pd.DataFrame:
+    """Reviews that are the same, or nearly."""
+    return of_texts(tables["sentences"]["case"], tables["sentences"]["text"])
+
+
+def perturb(tables: Tables, seed: int) -> Tables:
+    """The texts as typed in a hurry; each its own way, whatever other texts there are."""
+    sentences = tables["sentences"]
+    texts = [
+        hurried(text, random.Random(f"{seed} {case}"))
+        for case, text in zip(sentences["case"], sentences["text"], strict=True)
+    ]
+    return {**tables, "sentences": sentences.assign(text=texts)}
 
 
 def baseline(tables: Tables) -> pd.DataFrame:
@@ -104,7 +131,7 @@ def baseline(tables: Tables) -> pd.DataFrame:
 
 def answer(folder: Path) -> Callable[[pd.DataFrame], pd.DataFrame]:
     """Requests with a column `text` -> label, confidence in it, probability of positive."""
-    from hour9.transformers.bert import load_classifier
+    from hour9.transformers.classifier import load_classifier
 
     classifier = load_classifier(folder)
 
@@ -123,19 +150,47 @@ def answer(folder: Path) -> Callable[[pd.DataFrame], pd.DataFrame]:
 
 
 def readable(requests: pd.DataFrame) -> list[str]:
-    """The texts of the requests, if all are texts."""
+    """The texts of the requests, if all are texts. What is cut off is not read, but may be sent."""
     if "text" not in requests:
         raise ValueError(f"a request needs the column 'text'; got {', '.join(requests.columns)}")
     texts = requests["text"].tolist()
-    wrong = [row for row, text in enumerate(texts) if not (isinstance(text, str) and text.strip())]
+    wrong = [f"row {row} {fault}" for row, text in enumerate(texts) if (fault := unreadable(text))]
     if wrong:
-        raise ValueError(f"rows {wrong[:5]} hold no text; send a sentence in each")
+        raise ValueError(f"{'; '.join(wrong[:5])}: send a sentence in each")
     return texts
+
+
+def unreadable(text: object) -> str:
+    """What is wrong with a text; empty where nothing is."""
+    if not (isinstance(text, str) and text.strip()):
+        return "holds no text"
+    if len(text) > LONGEST:
+        return f"has {len(text)} characters, more than {LONGEST}"
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        return "holds bytes that are no UTF-8"
+    return ""
 
 
 def example(tables: Tables) -> pd.DataFrame:
     """Three reviews."""
     return tables["sentences"][["text"]].head(3)
+
+
+def draw(folder: Path, tables: Tables, pictures: Path) -> None:
+    """What the words add and where the heads look, if the candidate can tell."""
+    from hour9.transformers.classifier import load_classifier
+    from hour9.transformers.explain import draw_classifier
+
+    draw_classifier(load_classifier(folder), tables, pictures)
+
+
+def explain(folder: Path) -> Callable[[str], list[tuple[str, float]]]:
+    """A text to its words, each with what it added to the log-odds of the answer."""
+    from hour9.transformers.classifier import load_classifier
+    from hour9.transformers.explain import explained_words
+
+    classifier = load_classifier(folder)
+    return lambda text: explained_words(classifier, text)
 
 
 TASK = Task(
@@ -148,4 +203,9 @@ TASK = Task(
     baseline=baseline,
     answer=answer,
     example=example,
+    draw=draw,
+    explain=explain,
+    probes=read_probes,
+    fingerprint=fingerprint,
+    perturb=perturb,
 )

@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, PositiveInt
 
-from hour9.engine.settings import Supervised
+from hour9.engine.settings import Settings, Supervised
 
 
 class WeightsConfig(BaseModel, frozen=True, extra="forbid"):
@@ -29,6 +29,70 @@ class BertSettings(Supervised, frozen=True, extra="forbid"):
     )
     layer_decay: float = Field(
         1.0, gt=0, le=1, description="step size of a layer, as a share of that of the one above"
+    )
+
+
+class EncoderSettings(Supervised, frozen=True, extra="forbid"):
+    """An encoder of one's own that classifies texts and has read no others."""
+
+    architecture: Literal["encoder"] = Field("encoder", description="which model of the topic")
+    max_tokens: int = Field(128, ge=8, le=512, description="tokens of a text that are read")
+    words: PositiveInt = Field(1000, description="word pieces to learn from the training texts")
+    layers: PositiveInt = Field(2, description="encoder layers")
+    channels: PositiveInt = Field(64, description="features of a token, a multiple of heads")
+    heads: PositiveInt = Field(4, description="attention heads")
+    dropout: float = Field(0.1, ge=0, lt=1, description="share of features dropped in training")
+
+
+class StudentSettings(Supervised, frozen=True, extra="forbid"):
+    """A smaller encoder that learns from a trained one, its parent."""
+
+    architecture: Literal["student"] = Field("student", description="which model of the topic")
+    layers: PositiveInt = Field(2, description="encoder layers, the teacher's lowest at first")
+    hidden: PositiveInt = Field(
+        768, description="features inside a feed-forward network, the teacher's strongest at first"
+    )
+    temperature: float = Field(2.0, gt=0, description="divides both models' logits")
+    copies: int = Field(3, ge=0, description="reworded copies of each training text")
+    match: float = Field(1.0, ge=0, description="weight of the distance between hidden states")
+
+
+class Int8Settings(Settings, frozen=True, extra="forbid"):
+    """A trained classifier, its parent, in whole numbers of eight bits. Nothing is learned."""
+
+    architecture: Literal["int8"] = Field("int8", description="which model of the topic")
+
+
+class TextSettings(Supervised, frozen=True, extra="forbid"):
+    """What a GPT may vary, whatever it starts from."""
+
+    context: int = Field(
+        128, ge=8, le=4096, description="tokens of a training row; a new model reads as many"
+    )
+    dropout: float = Field(0.0, ge=0, lt=1, description="share of activations set to zero")
+
+
+class GptSettings(TextSettings, frozen=True, extra="forbid"):
+    """A GPT, fine-tuned on the passages. `parent` is a folder of weights: ours, or a GPT-2's."""
+
+    architecture: Literal["gpt"] = Field("gpt", description="which model of the topic")
+
+
+class NewGptSettings(TextSettings, frozen=True, extra="forbid"):
+    """A GPT that starts from nothing."""
+
+    architecture: Literal["new-gpt"] = Field("new-gpt", description="which model of the topic")
+    corpus: Literal["reference", "passages"] = Field(
+        "passages", description="what it reads: the language reference, or the task's passages"
+    )
+    vocabulary: int = Field(
+        1024, ge=257, le=65536, description="tokens, the 256 bytes among them; 257: bytes alone"
+    )
+    channels: int = Field(128, ge=8, le=4096, description="width of the stream between layers")
+    heads: int = Field(4, ge=1, le=64, description="heads of each attention; divides channels")
+    layers: int = Field(4, ge=1, le=64, description="how many layers stand on each other")
+    positions: Literal["learned", "sinusoidal", "rotary"] = Field(
+        "learned", description="how a token says where it stands"
     )
 
 

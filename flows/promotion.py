@@ -1,0 +1,77 @@
+"""Promotion as Prefect flows: promote (with a person's yes, where asked), rollback and guard."""
+
+from typing import Any, Literal
+
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_markdown_artifact
+from prefect.flow_runs import suspend_flow_run
+from prefect.input import RunInput
+from pydantic import Field
+
+from hour9.params import read_params
+from hour9.registry import promotion
+
+PARAMS = read_params()
+A_DAY = 24 * 3600  # seconds that a suspended promotion waits for its answer
+TaskName: Any = Literal[tuple(PARAMS["tasks"])]
+
+
+class Approval(RunInput):
+    """What the person who resumes the run says."""
+
+    yes: bool = Field(description="promote it")
+    who: str = Field(description="your name, for the journal", min_length=1)
+
+
+@flow(name="promote", flow_run_name="promote {task}", persist_result=True)
+def promote(
+    task: TaskName,
+    version: int = 0,
+    reason: str = "",
+    who: str = "",
+    approval: Literal["no", "required"] = "no",
+) -> str:
+    """Make a version the champion, if its bytes are those that were judged and every gate passes.
+
+    Args:
+        task: The task whose champion changes.
+        version: The version to promote; 0 is the challenger.
+        reason: Promote against the gates; it is kept for ever, in tags and journal.
+        who: Your name, for the journal.
+        approval: `required` suspends the run until a person has read its artifact and resumes it.
+    """
+    number = str(version or "")
+    if approval == "required":
+        seen = promotion.preview(task, number)
+        create_markdown_artifact(seen, key=f"promote-{task}", description=f"promote {task}?")
+        answer = suspend_flow_run(wait_for_input=Approval, timeout=A_DAY)
+        if not answer.yes:
+            raise promotion.Refused(f"{answer.who} said no to {task} version {number or 'next'}")
+        who = answer.who
+    entry = promotion.promote(task, number, reason, who)
+    get_run_logger().info(str(entry))
+    return str(entry)
+
+
+@flow(name="rollback", flow_run_name="rollback {task}")
+def rollback(task: TaskName, reason: str = "", who: str = "") -> str:
+    """Make the previous champion the champion again.
+
+    Args:
+        task: The task whose champion changes.
+        reason: Why; it goes into the journal.
+        who: Your name, for the journal.
+    """
+    entry = promotion.rollback(task, reason, who)
+    get_run_logger().info(str(entry))
+    return str(entry)
+
+
+@flow(name="guard", flow_run_name="guard")
+def guard() -> list[str]:
+    """Judge aliases that were moved by hand in the MLflow UI: take them over or put them back."""
+    logger = get_run_logger()
+    said = [line for task in promotion.with_models() if (line := promotion.guard(task))]
+    for line in said:
+        logger.warning(line)
+    return said

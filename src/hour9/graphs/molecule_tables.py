@@ -1,0 +1,94 @@
+"""Many graphs between their tables, requests and tensors.
+
+Shapes: G graphs, N nodes, E edges.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from hour9.graphs.batches import Graphs
+from hour9.graphs.tables import MOST_EXAMPLES, UnknownNode
+from hour9.task import Tables
+
+ENDS = ("source", "target")
+SHAPE = '{"nodes": [[features], …], "edges": [[source, target, features], …]}'
+
+
+def node_columns(tables: Tables) -> list[str]:
+    """The features of a node."""
+    return [name for name in tables["nodes"] if name not in ("case", "node")]
+
+
+def edge_columns(tables: Tables) -> list[str]:
+    """The features of an edge."""
+    return [name for name in tables["edges"] if name not in ("case", "source", "target")]
+
+
+def in_order(tables: Tables) -> pd.DataFrame:
+    """`nodes`, the graphs in the order of their cases."""
+    graph = pd.Index(tables["cases"]["case"]).get_indexer(tables["nodes"]["case"])
+    order = np.lexsort((tables["nodes"]["node"], graph))
+    return tables["nodes"].iloc[order].reset_index(drop=True)
+
+
+def to_graphs(tables: Tables, config: dict[str, Any]) -> Graphs:
+    """The graphs of the cases, in their order; node features in units of `config`'s largest.
+
+    Raises UnknownNode where an edge ends at no node of its graph.
+    """
+    nodes, edges, number = in_order(tables), tables["edges"], pd.Index(tables["cases"]["case"])
+    place = pd.MultiIndex.from_frame(nodes[["case", "node"]])
+    ends = np.stack(
+        [place.get_indexer(pd.MultiIndex.from_frame(edges[["case", end]])) for end in ENDS]
+    )  # (2, E)
+    if (lost := (ends < 0).any(axis=0)).any():
+        found = edges.loc[lost, ["case", *ENDS]].head(MOST_EXAMPLES).to_numpy().tolist()
+        raise UnknownNode(f"{lost.sum()} edges end at no node of their graph, e.g. {found}")
+    x = nodes[config["nodes"]].to_numpy(np.float64) / config["largest"]
+    return Graphs.of(
+        x=single(x),
+        sizes=torch.from_numpy(
+            np.bincount(number.get_indexer(nodes["case"]), minlength=len(number))
+        ),
+        edges=torch.from_numpy(ends.astype(np.int64)),
+        edge_x=single(edges[config["edges"]].to_numpy(np.float64)),
+    )
+
+
+def single(numbers: np.ndarray) -> Tensor:
+    return torch.from_numpy(numbers.astype(np.float32))
+
+
+def read_graph(texts: list[str], config: dict[str, Any]) -> Tables:
+    """The tables of requests. Raises ValueError where a text is no graph of the model's kind."""
+    width, edge_width = len(config["nodes"]), len(config["edges"])
+    nodes, edges = [], []
+    for case, text in enumerate(texts):
+        try:
+            graph = json.loads(text)
+            x = np.array(graph["nodes"], dtype=float).reshape(len(graph["nodes"]), -1)
+            e = np.array(graph["edges"], dtype=float).reshape(len(graph["edges"]), -1)
+        except (ValueError, KeyError, TypeError):
+            raise ValueError(f"row {case} is no graph: {SHAPE}") from None
+        e = e if len(e) else np.zeros((0, 2 + edge_width))
+        if not len(x) or x.shape[1] != width or e.shape[1] != 2 + edge_width:
+            raise ValueError(
+                f"row {case}: a node has the numbers {', '.join(config['nodes'])}; an edge source, "
+                f"target, {', '.join(config['edges'])}; got {x.shape} and {e.shape}"
+            )
+        nodes.append(pd.DataFrame(x, columns=config["nodes"]).assign(case=str(case)))
+        nodes[-1]["node"] = np.arange(len(x))
+        edges.append(pd.DataFrame(e, columns=[*ENDS, *config["edges"]]).assign(case=str(case)))
+    joined = pd.concat(edges, ignore_index=True)
+    return {
+        "nodes": pd.concat(nodes, ignore_index=True),
+        "edges": joined.astype(dict.fromkeys(ENDS, "int64")),
+        "cases": pd.DataFrame({"case": [str(case) for case in range(len(texts))]}),
+    }

@@ -1,0 +1,79 @@
+"""Pictures of graph models. The same numbers give the same bytes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SHOWN = 2000
+"""Nodes in a picture of embeddings; of a larger graph a fixed choice."""
+
+UNKNOWN = -1
+COLOURS = ("#1f6feb", "#d1571b", "#1a7f37", "#8250df", "#9a6700")
+
+
+def draw_ranking(scores: dict[str, NDArray[np.float64]], target: NDArray[np.int64]) -> Figure:
+    """ROC and precision-recall curves of several ways to score the same cases."""
+    from matplotlib.figure import Figure
+    from sklearn.metrics import (
+        average_precision_score,
+        precision_recall_curve,
+        roc_auc_score,
+        roc_curve,
+    )
+
+    figure = Figure(figsize=(9.5, 4.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for (name, found), colour in zip(scores.items(), COLOURS, strict=False):
+        false, true, _ = roc_curve(target, found)
+        area = roc_auc_score(target, found)
+        left.plot(false, true, color=colour, label=f"{name}: {area:.3f}")
+        precision, recall, _ = precision_recall_curve(target, found)
+        area = average_precision_score(target, found)
+        right.plot(recall, precision, color=colour, label=f"{name}: {area:.3f}")
+    left.plot([0, 1], [0, 1], ":", color="grey", linewidth=1)
+    left.set(xlabel="pairs without an edge taken for edges", ylabel="edges found")
+    right.set(
+        xlabel="edges found", ylabel="edges among the pairs taken for edges", ylim=(0.45, 1.02)
+    )
+    for axis, title in ((left, "ROC: area"), (right, "precision and recall: average precision")):
+        axis.set_title(title)
+        axis.legend(frameon=False, loc="lower right" if axis is left else "lower left")
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.suptitle("Held-out edges against as many pairs without one")
+    return figure
+
+
+def draw_embeddings(vectors: NDArray[np.float32], labels: NDArray[np.int64]) -> Figure:
+    """t-SNE (van der Maaten & Hinton 2008) of the nodes' vectors, a colour for each class."""
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+    from sklearn.manifold import TSNE
+
+    chosen = np.sort(np.random.default_rng(0).permutation(len(vectors))[:SHOWN])
+    vectors, labels = vectors[chosen], labels[chosen]
+    at = TSNE(init="pca", random_state=0, max_iter=500, n_jobs=1).fit_transform(vectors)  # (N, 2)
+    figure = Figure(figsize=(7.5, 6.5), layout="constrained")
+    axis = figure.subplots()
+    for place, label in enumerate(np.unique(labels)):
+        mine = labels == label
+        known = label != UNKNOWN
+        colour = colormaps["tab10"](place % 10) if known else (0.8, 0.8, 0.8, 1.0)
+        name = str(label) if known else "unknown"
+        axis.scatter(at[mine, 0], at[mine, 1], s=9, color=colour, label=name, linewidths=0)
+    axis.set(xticks=[], yticks=[], title="Nodes by their embeddings (t-SNE): like classes gather")
+    axis.legend(
+        title="class", frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), markerscale=2
+    )
+    clear(axis)
+    return figure
+
+
+def clear(axis: Axes) -> None:
+    axis.spines[:].set_visible(False)

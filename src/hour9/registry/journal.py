@@ -1,0 +1,154 @@
+"""The journal of a task's promotions: append-only and hash-chained, in the registry itself.
+
+Entry 7 of task `nodes` is a registered model named `nodes.journal.0007`. MLflow makes a registered
+model of one name once and once only. So of any number of writers, on any number of machines,
+exactly one writes entry 7, and the others are told. There is no lock to lose and nothing to clean
+up after a crash: what stands in the journal has happened, and the aliases follow from its last
+entry. See docs/decisions/06-the-journal-is-the-lock.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from hour9.registry.tracking import connect
+
+ENTRY = "hour9.entry"  # tag of an entry: what it says, as JSON
+APPLIED = "hour9.applied"  # tag of an entry: the aliases have followed it
+HEAD = "hour9.journal"  # tag of the task's model: the last entry, so that a cut-off end shows
+FIRST = "0" * 64  # stands before the first entry
+
+
+class Overtaken(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised
+    """Somebody else wrote this entry first; theirs stands, ours was not written."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the journal: who moved the champion, when, why, from which to which."""
+
+    task: str
+    number: int
+    action: str
+    """promote, rollback, or adopt: an alias set by hand that the gates let through."""
+    who: str
+    why: str
+    champion: str
+    """The version that is champion from here on."""
+    previous: str | None
+    """The version that a rollback goes back to."""
+    forced: bool = False
+    """Some gate did not pass, or the tree was dirty, and a person promoted all the same."""
+    verdicts: list[dict[str, Any]] = field(default_factory=list)
+    hashes: dict[str, str] = field(default_factory=dict)
+    when: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    before: str = FIRST
+    """The digest of the entry before this one."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that the entry says."""
+        return hashlib.sha256(self.text().encode()).hexdigest()
+
+    def text(self) -> str:
+        """The entry as it is kept."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    def __str__(self) -> str:
+        mark = " FORCED" if self.forced else ""
+        back = f", previous {self.previous}" if self.previous else ""
+        return (
+            f"{self.when} {self.who}: {self.action}{mark}, champion {self.champion}{back}: "
+            f"{self.why}"
+        )
+
+
+def prefix(task: str) -> str:
+    """What the names of the task's entries start with."""
+    return f"{task}.journal."
+
+
+def entries(task: str) -> list[Entry]:
+    """The journal as it stands, oldest first."""
+    return [entry for entry, _ in read(task)]
+
+
+def read(task: str) -> list[tuple[Entry, bool]]:
+    """Each entry, and whether the aliases have followed it."""
+    found, token = [], None
+    while True:
+        page = connect().search_registered_models(
+            f"name LIKE '{prefix(task)}%'", max_results=1000, page_token=token
+        )
+        found += [
+            (Entry(**json.loads(model.tags[ENTRY])), APPLIED in model.tags)
+            for model in page
+            if ENTRY in model.tags
+        ]
+        token = page.token
+        if not token:
+            return sorted(found, key=lambda pair: pair[0].number)
+
+
+def append(entry: Entry, last: Entry | None) -> Entry:
+    """Write an entry after `last`, numbered and chained. Raises Overtaken where another was first.
+
+    An answer lost on the way leaves it open whose entry was written; reading it again says so.
+    """
+    from mlflow.exceptions import MlflowException
+
+    number = last.number + 1 if last else 1
+    entry = replace(entry, number=number, before=last.digest if last else FIRST)
+    name = f"{prefix(entry.task)}{number:04d}"
+    try:
+        connect().create_registered_model(name, {ENTRY: entry.text()}, description=str(entry))
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+        winner = connect().get_registered_model(name)
+        if winner.tags.get(ENTRY) != entry.text():
+            raise Overtaken(
+                f"{entry.task}: nothing was changed, another promotion came first: "
+                f"{winner.description}"
+            ) from None
+    return entry
+
+
+def mark_applied(entry: Entry) -> None:
+    """Note that the aliases have followed, and how long the journal now is."""
+    client = connect()
+    client.set_registered_model_tag(f"{prefix(entry.task)}{entry.number:04d}", APPLIED, "true")
+    client.set_registered_model_tag(entry.task, HEAD, f"{entry.number} {entry.digest}")
+
+
+def breaks(task: str) -> list[str]:
+    """Where the chain does not hold: an entry changed, taken out, or cut off at the end."""
+    found, before, number = [], FIRST, 0
+    for entry in entries(task):
+        number += 1
+        if entry.number != number:
+            found.append(f"entries {number} to {entry.number - 1} of {task} are gone")
+            number = entry.number
+        elif entry.before != before:
+            found.append(f"entry {number - 1} of {task} was changed after {number} was written")
+        before = entry.digest
+    noted, _, digest = head(task).partition(" ")
+    if noted and int(noted) > number:
+        found.append(f"entries {number + 1} to {noted} of {task} are gone")
+    elif noted and int(noted) == number and digest != before:
+        found.append(f"entry {number} of {task} was changed after it was written")
+    return found
+
+
+def head(task: str) -> str:
+    """Number and digest of the last entry that the aliases followed."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return connect().get_registered_model(task).tags.get(HEAD, "")
+    except MlflowException:
+        return ""

@@ -1,0 +1,104 @@
+"""A registered version on disk again: its weights, its code and the evidence it was judged by."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from hour9.registry.lineage import dvc_md5
+from hour9.registry.tracking import connect
+
+
+class Unusable(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised
+    """A version that cannot be unpacked, loaded or asked for scores; the message says why."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """What a version holds."""
+
+    task: str
+    topic: str
+    model: Path
+    code: Path
+    evidence: Path
+    gates: dict[str, Any]
+
+
+@contextmanager
+def unpack(version: Any) -> Iterator[Package]:
+    """Fetch a version from the registry into a scratch folder. Raises Unusable where it lacks
+    something."""
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    connect()
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            whole = Path(
+                mlflow.artifacts.download_artifacts(
+                    f"models:/{version.name}/{version.version}", dst_path=f"{scratch}/version"
+                )
+            )
+            flavor = mlflow.models.Model.load(str(whole)).flavors["python_function"]
+            folders = {
+                name: inside(whole, flavor["artifacts"][name]["path"])
+                for name in ("model", "code", "evidence")
+            }
+            gates = json.loads((folders["evidence"] / "gates.json").read_text())
+            package = Package(version.name, flavor["config"]["topic"], gates=gates, **folders)
+        except (MlflowException, OSError, KeyError) as error:
+            words = str(error).strip().splitlines() or [type(error).__name__]
+            raise Unusable(
+                f"version {version.version} of {version.name} is not whole: {words[0]}"
+            ) from error
+        yield package
+
+
+def inside(folder: Path, name: str) -> Path:
+    """A path of a downloaded package, which must not lead out of it."""
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise Unusable(f"the package names a path outside itself: {name}")
+    return path
+
+
+def check_bytes(version: Any, package: Package) -> list[str]:
+    """What is not as it was when it was judged. Nothing of the package has run by then."""
+    tags = version.tags
+    found = {
+        "model": package.model,
+        "code": package.code,
+        "evidence": package.evidence / "evidence.parquet",
+        "gates": package.evidence / "gates.json",
+    }
+    broken = [
+        f"its {what} is not what was registered (md5 {dvc_md5(path)}, registered {wanted})"
+        for what, path in found.items()
+        if (wanted := tags.get(f"hour9.{what}_md5")) != dvc_md5(path)
+    ]
+    if package.gates["verdict"] != tags.get("hour9.verdict"):
+        said = tags.get("hour9.verdict")
+        broken.append(f"its tag says {said}, its gates said {package.gates['verdict']}")
+    return broken
+
+
+def score(package: Package, tables: dict[str, pd.DataFrame]) -> pd.Series:
+    """Score by case, from the version's own weights and code. Raises Unusable where it fails."""
+    from hour9.registry.model import code_of
+
+    try:
+        with code_of(package.code):
+            module = importlib.import_module(f"hour9.{package.topic}.{package.task}")
+            scores = module.TASK.score(package.model, tables)
+    except Exception as error:  # its own code, of whatever age
+        raise Unusable(f"{type(error).__name__}: {error}") from error
+    return scores.set_index("case")["score"]

@@ -1,0 +1,200 @@
+"""From a version back to the bytes it came from, and from those bytes to the version again."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hour9.params import DATA, MODELS, STATE, read_params
+from hour9.registry.lineage import dvc_md5, git
+from hour9.registry.packages import check_bytes, unpack
+from hour9.registry.tracking import connect
+
+LOCK = "dvc.lock"
+
+
+class NotReproducible(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised
+    """What the version was made from cannot be had; the message says what is missing."""
+
+
+def find(address: str) -> Any:
+    """The version that `nodes@champion` or `nodes/3` names."""
+    from mlflow.exceptions import MlflowException
+
+    task, at, name = address.partition("@")
+    task, slash, number = task.partition("/")
+    try:
+        if at:
+            return connect().get_model_version_by_alias(task, name)
+        if slash:
+            return connect().get_model_version(task, number)
+    except MlflowException as error:
+        raise NotReproducible(f"{address}: {str(error).splitlines()[0]}") from None
+    raise NotReproducible(f"'{address}' names no version; write TASK@ALIAS or TASK/NUMBER")
+
+
+def trace(address: str) -> list[tuple[str, str]]:
+    """The chain from a version back to the raw bytes: what, and by which hash it is known."""
+    version = find(address)
+    tags = {name.removeprefix("hour9."): value for name, value in version.tags.items()}
+    settings = json.loads(tags["params"])
+    chain = [
+        ("version", f"{version.name} {version.version} {', '.join(version.aliases)}".strip()),
+        ("verdict", tags["verdict"] + (f", FORCED: {tags['forced']}" if "forced" in tags else "")),
+        ("gates", tags["gates_md5"]),
+        ("evidence", tags["evidence_md5"]),
+        ("model", tags["model_md5"]),
+        ("trained by", f"run {version.run_id} on {tags['device']} in {tags['wall_seconds']} s"),
+        ("settings", ", ".join(f"{key} {value}" for key, value in settings.items())),
+        ("libraries", f"{tags['lock_md5']} (requirements.lock)"),
+        ("code", tags["git_commit"] + (", with a patch" if tags["git_dirty"] == "true" else "")),
+        ("data", tags["data_md5"]),
+    ]
+    return chain + raw_data(tags)
+
+
+def raw_data(tags: dict[str, str]) -> list[tuple[str, str]]:
+    """What the data was made from: as dvc.lock has it, the commit's or the one that lies here."""
+    from ruamel.yaml import YAML
+
+    here = Path(LOCK).read_text() if Path(LOCK).exists() else ""
+    for text in (git("show", f"{tags['git_commit']}:{LOCK}"), here):
+        lock = YAML(typ="safe", pure=True).load(text)["stages"] if text else {}
+        validated = lock.get(f"validate@{tags['task']}", {}).get("outs", [])
+        if tags["data_md5"] in [out["md5"] for out in validated]:
+            ingested = lock[f"ingest@{tags['task']}"]
+            raw = [(f"raw data {out['path']}", out["md5"]) for out in ingested["outs"]]
+            source = ingested["params"]["params.yaml"][f"tasks.{tags['task']}.source"]
+            root = {dep["path"]: dep["md5"] for dep in ingested["deps"]}.get(source["root"], "")
+            return [*raw, ("source", f"{source['kind']} {source['root']} {root}")]
+    return [("raw data", f"unknown: no {LOCK} at hand is of that data")]
+
+
+def reproduce(address: str, say: Callable[[str], None] = print) -> tuple[str, list[str]]:
+    """Train the version again, from its own commit, beside this tree: `identical`, `within
+    tolerance` or `different`, and where it differs."""
+    version = find(address)
+    tags = {name.removeprefix("hour9."): value for name, value in version.tags.items()}
+    with unpack(version) as package, checkout(version, tags) as tree:
+        if broken := check_bytes(version, package):
+            raise NotReproducible(f"{address}: " + "; ".join(broken))
+        candidate, task = tags["candidate"], tags["task"]
+        say(f"data and weights of {candidate} at {tags['git_commit'][:12]}")
+        dvc(tree, "repro", *needs(tree, candidate))
+        if (found := dvc_md5(tree / DATA / task)) != tags["data_md5"]:
+            return "different", [f"data: {found}, the version was trained on {tags['data_md5']}"]
+        say(f"training {candidate} again")
+        dvc(tree, "repro", "--single-item", "--force", f"train@{candidate}")
+        made = tree / MODELS / task / candidate
+        if dvc_md5(made) == tags["model_md5"]:
+            return "identical", []
+        return compare(package.model, made)
+
+
+@contextmanager
+def checkout(version: Any, tags: dict[str, str]) -> Iterator[Path]:
+    """The version's commit and patch in a folder of their own, on this project's cache."""
+    if git("cat-file", "-e", f"{tags['git_commit']}^{{commit}}") is None:
+        raise NotReproducible(f"git has no commit {tags['git_commit']} here; git fetch --all")
+    with tempfile.TemporaryDirectory() as scratch:
+        tree = Path(scratch) / "tree"
+        git("clone", "--quiet", "--no-checkout", str(Path.cwd()), str(tree))
+        git("-C", str(tree), "checkout", "--quiet", "--detach", tags["git_commit"])
+        if tags["git_dirty"] == "true":
+            apply_patch(version, tags, tree)
+        if dvc_md5(tree / "requirements.lock") != dvc_md5(Path("requirements.lock")):
+            print("the version was made with other packages: requirements.lock differs")
+        (tree / ".venv").symlink_to(sys.prefix)
+        link_sources(tree)
+        local = f"[cache]\n    dir = {Path('.dvc/cache').absolute()}\n    type = copy\n"
+        (tree / ".dvc/config.local").write_text(local)
+        yield tree
+
+
+def apply_patch(version: Any, tags: dict[str, str], tree: Path) -> None:
+    """The changes that no commit held when the version was made."""
+    import mlflow
+
+    with tempfile.TemporaryDirectory() as scratch:
+        patch = mlflow.artifacts.download_artifacts(
+            run_id=version.run_id,
+            artifact_path=f"patches/{tags['identity']}.patch",
+            dst_path=scratch,
+        )
+        if Path(patch).read_text() and git("-C", str(tree), "apply", patch) is None:
+            raise NotReproducible(f"the patch of version {version.version} does not apply")
+
+
+def link_sources(tree: Path) -> None:
+    """Relative sources outside the project lead where they lead from here."""
+    for section in read_params(tree / "params.yaml")["tasks"].values():
+        root = Path(section["source"]["root"])
+        outside = root.parts[:1] == ("..",)
+        if outside and root.exists() and not (tree / root).exists():
+            (tree / root).parent.mkdir(parents=True, exist_ok=True)
+            (tree / root).symlink_to(root.absolute())
+
+
+def needs(tree: Path, candidate: str) -> list[str]:
+    """The stages that a training stands on."""
+    params = read_params(tree / "params.yaml")
+    if candidate not in params["candidates"]:
+        raise NotReproducible(f"params.yaml of that commit has no candidate '{candidate}'")
+    section = params["candidates"][candidate]
+    parent = Path(section["parent"])
+    found = [f"validate@{section['task']}"]
+    if parent.parts[:2] == (*DATA.parts, "weights"):
+        found.append(f"weights@{parent.name}")
+    elif parent.parts[:1] == MODELS.parts:
+        found.append(f"train@{parent.name}")
+    return found
+
+
+def dvc(tree: Path, *arguments: str) -> None:
+    """Run DVC in the tree, with the tree's own code."""
+    env = {
+        **os.environ,
+        "PYTHONPATH": str(tree / "src"),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "DVC_SITE_CACHE_DIR": str(tree / STATE / "dvc"),
+        "DVC_NO_ANALYTICS": "1",
+    }
+    for name in ("MLFLOW_TRACKING_URI", "HOUR9_WARM", "HOUR9_LOGS"):
+        env.pop(name, None)
+    (tree / STATE / "dvc").mkdir(mode=0o700, parents=True, exist_ok=True)
+    command = [str(Path(sys.executable).with_name("dvc")), *arguments]
+    done = subprocess.run(command, cwd=tree, env=env, capture_output=True, text=True)
+    if done.returncode:
+        words = (done.stdout + done.stderr).strip().splitlines()[-12:]
+        raise NotReproducible(f"dvc {' '.join(arguments)} failed\n" + "\n".join(words))
+
+
+def compare(first: Path, second: Path) -> tuple[str, list[str]]:
+    """Two model folders, file by file, and tensor by tensor where they differ."""
+    from safetensors.numpy import load_file
+
+    found = []
+    names = {p.relative_to(f).as_posix() for f in (first, second) for p in f.rglob("*.*")}
+    for name in sorted(names):
+        one, two = first / name, second / name
+        if not (one.exists() and two.exists()):
+            found.append(f"{name}: only in {'the version' if one.exists() else 'the new model'}")
+        elif one.suffix == ".safetensors" and dvc_md5(one) != dvc_md5(two):
+            theirs, ours = load_file(one), load_file(two)
+            found += [
+                f"{name}: {key} differs by up to {abs(theirs[key] - ours[key]).max():.3g}"
+                if key in ours and theirs[key].shape == ours[key].shape
+                else f"{name}: {key} has another shape"
+                for key in theirs
+                if key not in ours or (theirs[key] != ours[key]).any()
+            ]
+        elif dvc_md5(one) != dvc_md5(two):
+            found.append(f"{name}: other bytes")
+    return "different", found

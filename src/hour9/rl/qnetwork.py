@@ -1,0 +1,91 @@
+"""The values of all actions from a network, of several agents at once.
+
+A small network's time goes into the number of calls, not into arithmetic. So the agents' networks,
+which share nothing, lie on top of each other, and one call serves them all.
+
+Shapes: G agents, B observations of each, L = G B, O numbers in an observation, H hidden, A actions.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hour9.engine.weights import load_model
+
+
+class Linear(nn.Module):
+    """x W + b for each agent, begun as torch begins its own."""
+
+    def __init__(self, agents: int, inputs: int, outputs: int):
+        super().__init__()
+        reach = 1 / math.sqrt(inputs)
+        self.weight = nn.Parameter(torch.empty(agents, inputs, outputs).uniform_(-reach, reach))
+        self.bias = nn.Parameter(torch.empty(agents, 1, outputs).uniform_(-reach, reach))
+
+    def forward(self, x: Tensor) -> Tensor:  # (G, B, in) -> (G, B, out)
+        return torch.baddbmm(self.bias, x, self.weight)
+
+
+class QNetwork(nn.Module):
+    """Q(s, ·): two hidden layers over observations in units of `scale`.
+
+    Dueling: Q = V + A - mean A, from one more output (Wang et al. 2016, eq. 9).
+    """
+
+    scale: Tensor  # (O,)
+
+    def __init__(self, scale: Tensor, hidden: int, actions: int, agents: int, dueling: bool):
+        super().__init__()
+        self.register_buffer("scale", scale)
+        self.agents, self.dueling = agents, dueling
+        self.first = Linear(agents, len(scale), hidden)
+        self.second = Linear(agents, hidden, hidden)
+        self.value = Linear(agents, hidden, actions + dueling)
+
+    def forward(self, observation: Tensor) -> Tensor:  # (G, B, O) -> (G, B, A)
+        found = self.value(F.relu(self.second(F.relu(self.first(observation / self.scale)))))
+        if not self.dueling:
+            return found
+        value, advantage = found[..., :1], found[..., 1:]
+        return value + advantage - advantage.mean(dim=-1, keepdim=True)
+
+    @torch.no_grad()
+    def values(self, observations: np.ndarray) -> np.ndarray:  # (L, O) -> (L, A)
+        """The same for arrays, one agent's observations beside each other."""
+        seen = torch.as_tensor(observations, dtype=torch.float32, device=self.scale.device)
+        found = self(seen.view(self.agents, -1, seen.shape[-1]))  # (G, B, A)
+        return found.flatten(0, 1).cpu().numpy()
+
+    def act(self, observations: np.ndarray) -> np.ndarray:  # (L, O) -> (L,)
+        """The best action for each observation."""
+        return self.values(observations).argmax(axis=1)
+
+    def only(self, agent: int) -> QNetwork:
+        """The network of one agent."""
+        H, outputs = self.value.weight.shape[1:]
+        one = QNetwork(self.scale, H, outputs - self.dueling, 1, self.dueling)
+        own = {k: v if k == "scale" else v[agent : agent + 1] for k, v in self.state_dict().items()}
+        one.load_state_dict(own)
+        return one.eval()
+
+
+def load_network(folder: Path) -> tuple[QNetwork, dict[str, Any]]:
+    """All agents' network on the CPU, where a small one answers fastest, and its config."""
+    weights, config = load_model(folder)
+    settings = config["settings"]
+    network = QNetwork(
+        weights["scale"],
+        settings["hidden"],
+        config["actions"],
+        settings["seeds"],
+        settings["dueling"],
+    )
+    network.load_state_dict(weights)
+    return network.eval(), config

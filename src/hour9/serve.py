@@ -1,0 +1,70 @@
+"""Serve a task's champion over HTTP, on loopback: MLflow's own scoring server, with two additions.
+
+Every response names the version that answered, and a request that is too large, or that says
+neither its length nor its type, is told so with a 4xx. A restart takes the new champion.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hour9.registry.packages import Unusable, check_bytes, unpack
+from hour9.registry.reproduce import find
+from hour9.servers import HOST, check_free
+
+LARGEST = 8 << 20  # bytes of a request
+NAMED = "X-Hour9-Version"  # header of every response
+
+
+def serve(address: str, port: int) -> int:
+    """Answer on http://127.0.0.1:<port>/invocations until stopped."""
+    import uvicorn
+
+    check_free(port, "--port")
+    served = app(address)
+    print(f"{served.title} on http://{HOST}:{port}/invocations\nCtrl-C stops it", flush=True)
+    uvicorn.run(served, host=HOST, port=port, log_level="warning")
+    return 0
+
+
+def app(address: str) -> Any:
+    """The web application over one version. Raises Unusable where its bytes have changed."""
+    import mlflow
+    from fastapi import Request
+    from fastapi.responses import JSONResponse
+    from mlflow.pyfunc import scoring_server
+
+    version = find(address)
+    with unpack(version) as package:  # before anything of it is loaded
+        if broken := check_bytes(version, package):
+            raise Unusable(f"{address}: " + "; ".join(broken))
+    name = f"{version.name}/{version.version}"
+    application = scoring_server.init(mlflow.pyfunc.load_model(f"models:/{name}"))
+    application.title = name
+
+    @application.middleware("http")
+    async def answered_by(request: Request, call_next: Any) -> Any:
+        refusal = refuse(request.method, dict(request.headers))
+        if refusal:
+            status, why = refusal
+            response = JSONResponse({"error": why}, status)
+        else:
+            response = await call_next(request)
+        response.headers[NAMED] = name
+        return response
+
+    return application
+
+
+def refuse(method: str, headers: dict[str, str]) -> tuple[int, str] | None:
+    """Why a request is not even read, if it is not."""
+    if method != "POST":
+        return None
+    if "content-type" not in headers:
+        return 415, "say Content-Type: application/json"
+    length = headers.get("content-length", "")
+    if not length.isdigit():
+        return 411, "say Content-Length"
+    if int(length) > LARGEST:
+        return 413, f"{length} bytes; at most {LARGEST} are read, send fewer rows"
+    return None

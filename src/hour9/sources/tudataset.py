@@ -1,0 +1,111 @@
+"""Sets of labelled graphs in the text files of TUDataset (Morris et al. 2020): MUTAG, PROTEINS.
+
+Labels of nodes and edges become a column each, 1 where it is theirs; attributes stay numbers.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hour9.task import Tables
+
+NEEDED = ("A", "graph_indicator", "graph_labels")
+LABELS = "label"
+ATTRIBUTES = "attribute"
+MOST_EXAMPLES = 3
+
+
+class BadFile(ValueError):  # noqa: N818 - reads as a sentence where it is raised
+    """A file does not hold what its name promises; the message says which and where."""
+
+
+def read_tudataset(root: Path, name: str) -> Tables:
+    """The tables of one set from the files in `root`/`name`/raw.
+
+    Raises FileNotFoundError, with all that is missing, or BadFile.
+    """
+    files = {part: root / name / "raw" / f"{name}_{part}.txt" for part in NEEDED}
+    if missing := [str(path) for path in files.values() if not path.exists()]:
+        raise FileNotFoundError(f"the set '{name}' lacks {', '.join(missing)}")
+    targets = read_numbers(files["graph_labels"], int)[:, 0]
+    graph = read_numbers(files["graph_indicator"], int)[:, 0]  # of each node, counted from 1
+    within(files["graph_indicator"], graph, len(targets), "graph")
+    nodes = node_table(files["graph_indicator"], graph)
+    return {
+        "nodes": pd.concat([nodes, features(root, name, "node", len(nodes))], axis=1),
+        "edges": edge_table(files["A"], nodes, features(root, name, "edge")),
+        "cases": pd.DataFrame(
+            {
+                "case": np.arange(len(targets)).astype(str),
+                "split": "",
+                "target": [f"class {label}" for label in targets],
+            }
+        ),
+    }
+
+
+def node_table(path: Path, graph: NDArray[np.int64]) -> pd.DataFrame:
+    """Nodes, counted from 0 in each graph."""
+    if (back := np.flatnonzero(np.diff(graph) < 0)).size:
+        raise BadFile(f"{path}, line {back[0] + 2}: a graph's nodes stand together, in order")
+    first = np.searchsorted(graph, graph)  # the first node of the same graph
+    return pd.DataFrame({"case": (graph - 1).astype(str), "node": np.arange(len(graph)) - first})
+
+
+def edge_table(path: Path, nodes: pd.DataFrame, features: pd.DataFrame) -> pd.DataFrame:
+    """Each edge once, source ≤ target; the files walk it both ways."""
+    ends = read_numbers(path, int)
+    if ends.shape[1] != 2:
+        raise BadFile(f"{path}: expected two nodes a line, got {ends.shape[1]}")
+    within(path, ends, len(nodes), "node")
+    case, node = nodes["case"].to_numpy(), nodes["node"].to_numpy()
+    ends = np.sort(ends - 1, axis=1)
+    if (apart := np.flatnonzero(case[ends[:, 0]] != case[ends[:, 1]])).size:
+        raise BadFile(f"{path}, line {apart[0] + 1}: an edge joins nodes of two graphs")
+    if len(features) not in (0, len(ends)):
+        raise BadFile(f"{path} has {len(ends)} edges, but {len(features)} edges have features")
+    table = pd.DataFrame(
+        {"case": case[ends[:, 0]], "source": node[ends[:, 0]], "target": node[ends[:, 1]]}
+    )
+    order = np.lexsort((ends[:, 1], ends[:, 0]))
+    return pd.concat([table, features], axis=1).iloc[order].drop_duplicates(ignore_index=True)
+
+
+def features(root: Path, name: str, of: str, count: int | None = None) -> pd.DataFrame:
+    """The features of nodes or edges; no columns where the set has none."""
+    found = pd.DataFrame()
+    for kind in (LABELS, ATTRIBUTES):
+        path = root / name / "raw" / f"{name}_{of}_{kind}s.txt"
+        if not path.exists():
+            continue
+        numbers = read_numbers(path, int if kind == LABELS else float)
+        if count is not None and len(numbers) != count:
+            raise BadFile(f"{path}: expected {count} lines, one a {of}, got {len(numbers)}")
+        for place, column in enumerate(numbers.T):
+            if kind == ATTRIBUTES:
+                found[f"{kind}.{place}"] = column
+                continue
+            for value in np.unique(column):
+                found[f"{kind}.{place}.{value}"] = (column == value).astype(float)
+    return found
+
+
+def read_numbers(path: Path, kind: type) -> NDArray:  # (lines, numbers a line)
+    """Raises BadFile where a line holds something else."""
+    try:
+        numbers = np.loadtxt(path, dtype=np.dtype(kind), delimiter=",", ndmin=2)
+    except ValueError as error:
+        raise BadFile(f"{path}: {error}") from None
+    if not numbers.size:
+        raise BadFile(f"{path} is empty")
+    return numbers
+
+
+def within(path: Path, numbers: NDArray[np.int64], last: int, what: str) -> None:
+    """Raise BadFile unless all are from 1 to `last`."""
+    wrong = np.argwhere((numbers < 1) | (numbers > last))
+    if len(wrong):
+        shown = [f"line {place[0] + 1}: {numbers[tuple(place)]}" for place in wrong[:MOST_EXAMPLES]]
+        raise BadFile(f"{path}: no such {what}, {'; '.join(shown)}; there are 1 to {last}")

@@ -1,0 +1,175 @@
+"""The task `textgen`: how does a text go on?
+
+A case is a passage, and its target is its text. The score is minus the bits that the model needs
+for a byte of it: 8 for noise, 0 for what it knows by heart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from hour9.engine.settings import Source
+from hour9.task import Tables, Task
+from hour9.transformers.passages import LONGEST, documents, file_passages, review_passages
+
+if TYPE_CHECKING:
+    from great_expectations.expectations import Expectation
+
+    from hour9.engine.run import Run
+
+READERS = {"embedded": review_passages, "path": file_passages}
+CONTEXT_OF_BASELINE = 6  # bytes at most; validation picks
+LONGEST_PROMPT = 100_000  # characters
+DEFAULTS = {"tokens": 40, "temperature": 0.0, "top_k": 0, "top_p": 1.0, "seed": 0}
+"""What a request may say besides its text; the temperature 0 takes the likeliest token."""
+
+
+def ingest(source: Source) -> Tables:
+    """Reviews of the project's own grammar, or the passages of a text file."""
+    if source.kind not in READERS:
+        raise ValueError(f"textgen reads no source '{source.kind}'; it reads {', '.join(READERS)}")
+    return READERS[source.kind](source)
+
+
+def contract(_: Tables) -> dict[str, list[Expectation]]:
+    """Each passage says something, and belongs to a document."""
+    from great_expectations import expectations as expect
+
+    def whole(columns: list[str], exact: bool) -> list[Expectation]:
+        return [
+            expect.ExpectTableRowCountToBeBetween(min_value=2),
+            expect.ExpectTableColumnsToMatchSet(column_set=columns, exact_match=exact),
+            *(expect.ExpectColumnValuesToNotBeNull(column=column) for column in columns),
+        ]
+
+    return {
+        "reference": [
+            *whole(["topic", "text", "split"], exact=True),
+            expect.ExpectColumnValuesToBeUnique(column="topic"),
+            expect.ExpectColumnValuesToMatchRegex(column="text", regex=r"\S"),
+            expect.ExpectColumnDistinctValuesToEqualSet(
+                column="split", value_set=["train", "validation"]
+            ),
+        ],
+        "cases": [
+            *whole(["case", "split", "document", "target"], exact=False),
+            expect.ExpectColumnValuesToMatchRegex(column="target", regex=r"\S"),
+            expect.ExpectColumnValueLengthsToBeBetween(
+                column="target", min_value=1, max_value=LONGEST
+            ),
+        ],
+    }
+
+
+def train(run: Run) -> None:
+    """Train on the reference or on the passages; the epoch is chosen on held-out texts of it."""
+    from hour9.transformers.gpt import train_gpt
+
+    if getattr(run.settings, "corpus", "passages") == "reference":
+        table = run.tables["reference"]
+        texts = [table.loc[table["split"] == split, "text"] for split in ("train", "validation")]
+        train_gpt(run, *(list(t) for t in texts))
+    else:
+        cases = run.tables["cases"]
+        held_out = cases.loc[cases["split"] == "validation", "target"].tolist()
+        train_gpt(run, documents(cases, "train"), held_out)
+
+
+def score(folder: Path, tables: Tables) -> pd.DataFrame:
+    """Minus the bits per byte of each passage."""
+    from hour9.transformers.gpt import load_gpt
+
+    cases = tables["cases"]
+    bits = load_gpt(folder).bits_per_byte(cases["target"].tolist())
+    return pd.DataFrame({"case": cases["case"], "score": -bits})
+
+
+def baseline(tables: Tables) -> pd.DataFrame:
+    """Interpolated n-grams of bytes, counted on train; validation picks how long."""
+    from hour9.transformers.ngram import ByteNgrams
+
+    cases = tables["cases"]
+    model = ByteNgrams(documents(cases, "train"), CONTEXT_OF_BASELINE)
+    bits = np.stack([model.bits_per_byte(text) for text in cases["target"]])  # (N, longest + 1)
+    best = bits[(cases["split"] == "validation").to_numpy()].mean(axis=0).argmin()
+    return pd.DataFrame({"case": cases["case"], "score": -bits[:, best]})
+
+
+def answer(folder: Path) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    """Requests with a column `text`, and any of DEFAULTS -> how each text goes on."""
+    from hour9.transformers.generate import Sampling, generate
+    from hour9.transformers.gpt import load_gpt
+
+    gpt = load_gpt(folder)
+
+    def respond(requests: pd.DataFrame) -> pd.DataFrame:
+        prompts = [gpt.encode(text) for text in readable(requests)]
+        sampling = [
+            Sampling(**settings_of(request), stop=frozenset([gpt.end]))
+            for request in requests.to_dict("records")
+        ]
+        written = generate(gpt.model, prompts, sampling)
+        return pd.DataFrame(
+            {"continuation": gpt.tokenizer.decode_batch(written)}, index=requests.index
+        )
+
+    return respond
+
+
+def settings_of(request: dict[str, Any]) -> dict[str, Any]:
+    """How to write on: what the request says, else the default."""
+    said = {name: value for name, value in request.items() if not pd.isna(value)}
+    return {name: type(usual)(said.get(name, usual)) for name, usual in DEFAULTS.items()}
+
+
+def readable(requests: pd.DataFrame) -> list[str]:
+    """The texts of the requests, if all are texts."""
+    if "text" not in requests:
+        raise ValueError(f"a request needs the column 'text'; got {', '.join(requests.columns)}")
+    texts = requests["text"].tolist()
+    wrong = [row for row, text in enumerate(texts) if not (isinstance(text, str) and text.strip())]
+    if wrong:
+        raise ValueError(f"rows {wrong[:5]} hold no text; send the beginning of one in each")
+    long = [row for row, text in enumerate(texts) if len(text) > LONGEST_PROMPT]
+    if long:
+        raise ValueError(f"rows {long[:5]} are longer than {LONGEST_PROMPT:,} characters")
+    return texts
+
+
+def example(tables: Tables) -> pd.DataFrame:
+    """The first words of three passages: one to go on with greedily, two by chance."""
+    first = tables["cases"]["target"].head(3).str.split().str[:3].str.join(" ")
+    settings = {name: [None, value, value] for name, value in DEFAULTS.items()}
+    return pd.DataFrame({"text": first, **settings, "temperature": [None, 0.8, 0.8]})
+
+
+def draw(folder: Path, tables: Tables, pictures: Path) -> None:
+    """Where each head looks in a passage, and how three passages might have gone on."""
+    from hour9.transformers.gpt import load_gpt
+    from hour9.transformers.gpt_pictures import draw_attention, draw_samples
+
+    gpt = load_gpt(folder)
+    cases = tables["cases"]
+    passages = cases.loc[cases["split"] == "validation", "target"].head(3)
+    draw_attention(gpt, passages.iloc[0], pictures / "attention_by_head.png")
+    beginnings = passages.str.split().str[:3].str.join(" ").tolist()
+    draw_samples(gpt, beginnings, pictures / "written_by_the_model.png")
+
+
+TASK = Task(
+    name="textgen",
+    metric="minus bits per byte",
+    ingest=ingest,
+    contract=contract,
+    train=train,
+    score=score,
+    baseline=baseline,
+    answer=answer,
+    example=example,
+    draw=draw,
+)

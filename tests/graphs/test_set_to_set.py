@@ -1,0 +1,48 @@
+"""PyG's Set2Set is the oracle of the read-out; that of the edge network stands in test_pyg."""
+
+import torch
+from hypothesis import given
+from tests.graphs.test_batches import D, F, joined, lists_of_graphs
+from tests.graphs.test_gin import renamed
+
+from hour9.graphs.set_to_set import SetToSet, SetToSetMPNN
+
+
+def network() -> SetToSetMPNN:
+    torch.manual_seed(0)
+    shape = {"hidden": 6, "units": 4, "rounds": 2, "turns": 3, "dropout": 0.0}
+    return SetToSetMPNN(F, D, 2, **shape).double().eval()
+
+
+@given(lists_of_graphs())
+def test_the_read_out_and_its_gradient_equal_pygs(alone):
+    from torch_geometric.nn import Set2Set
+
+    ours, theirs = SetToSet(F, turns=3).double(), Set2Set(F, processing_steps=3).double()
+    theirs.lstm.load_state_dict({f"{k}_l0": v for k, v in ours.ask.state_dict().items()})
+    graphs = joined(alone)
+    graph = torch.arange(len(graphs)).repeat_interleave(graphs.start.diff())
+    x, other = (graphs.x.clone().requires_grad_() for _ in range(2))
+    found, expected = ours(x, graphs)[0], theirs(other, graph)
+    torch.testing.assert_close(found, expected)
+    found.square().sum().backward()
+    expected.square().sum().backward()
+    torch.testing.assert_close(x.grad, other.grad)
+
+
+@given(lists_of_graphs())
+def test_the_order_of_the_nodes_plays_no_part_and_nor_do_the_other_graphs(alone):
+    model = network()
+    together = model(joined(alone))
+    for number, graph in enumerate(alone):
+        order = torch.randperm(len(graph.x), generator=torch.Generator().manual_seed(number))
+        torch.testing.assert_close(model(renamed(graph, order)), together[[number]])
+
+
+@given(lists_of_graphs())
+def test_the_attention_of_each_graph_sums_to_one(alone):
+    graphs = joined(alone)
+    share = network().attention(graphs)
+    assert (share > 0).all()
+    ones = torch.ones(len(graphs), 1, dtype=torch.float64)
+    torch.testing.assert_close(graphs.members @ share[:, None], ones)

@@ -1,0 +1,156 @@
+"""The task `textgen`, from tables to answers."""
+
+import lzma
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hour9.engine.checkpoint import Checkpoint
+from hour9.engine.run import Run
+from hour9.engine.settings import Source
+from hour9.params import read_params
+from hour9.task import without_test
+from hour9.transformers.gpt import load_gpt
+from hour9.transformers.settings import NewGptSettings
+from hour9.transformers.textgen import DEFAULTS, TASK
+
+
+@pytest.fixture(scope="module")
+def tables():
+    return TASK.ingest(Source(root="x", size=40))
+
+
+@pytest.fixture(scope="module")
+def model(tables, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("textgen")
+    settings = NewGptSettings(
+        task="textgen",
+        topic="transformers",
+        parent="x",
+        device="cpu",
+        epochs=4,
+        learning_rate=1e-2,
+        context=48,
+        vocabulary=300,
+        channels=16,
+        heads=2,
+        layers=2,
+    )
+    TASK.train(Run(settings, without_test(tables), folder, folder / "m", Checkpoint(folder / "c")))
+    return folder / "m"
+
+
+@pytest.fixture(scope="module")
+def ask(model):
+    answer = TASK.answer(model)
+    return lambda *rows: answer(pd.DataFrame(list(rows)))["continuation"].tolist()
+
+
+def test_a_score_is_minus_the_bits_of_a_byte(tables, model):
+    scores = tables["cases"].merge(TASK.score(model, tables), on="case")
+    bits = load_gpt(model).bits_per_byte(scores["target"].tolist())
+    np.testing.assert_allclose(scores["score"], -bits, rtol=1e-5)
+    assert scores["score"].between(-8, 0).all()
+
+
+def test_the_baseline_counts_nothing_of_test(tables):
+    cases = tables["cases"]
+    test = cases["split"] == "test"
+    other = {**tables, "cases": cases.assign(target=cases["target"].where(~test, "zzz"))}
+    honest, after = (TASK.baseline(t)["score"] for t in (tables, other))
+    assert honest[~test].equals(after[~test])
+    assert after[test].nunique() == 1  # all the same text now
+
+
+def test_the_baseline_is_no_straw_man():
+    """On the default data, it needs less than a compressor that has seen the same texts."""
+    tables = TASK.ingest(Source(**read_params()["tasks"]["textgen"]["source"]))
+    cases = tables["cases"].merge(TASK.baseline(tables), on="case")
+    seen = "\n".join(cases.loc[cases["split"] == "train", "target"]) + "\n"
+    test = cases[cases["split"] == "test"]
+    size = len(lzma.compress(seen.encode()))
+    more = [len(lzma.compress((seen + text).encode())) - size for text in test["target"]]
+    assert -test["score"].mean() < (8 * np.array(more) / test["target"].str.len()).mean()
+
+
+def test_the_likeliest_text_is_always_the_same_and_a_seed_says_which_other(ask):
+    text = {"text": "The film"}
+    chance = {**text, "temperature": 1.0}
+    assert ask(text) == ask(text)
+    assert ask({**chance, "seed": 1}) == ask({**chance, "seed": 1})
+    assert len({ask({**chance, "seed": seed})[0] for seed in range(5)}) > 1
+
+
+def test_requests_together_are_answered_as_alone(ask):
+    requests = [
+        {"text": "The film", "tokens": 3},
+        {"text": "I found the music very", "temperature": 1.0, "top_k": 5, "seed": 3},
+        {"text": "A", "temperature": 0.7, "top_p": 0.5},
+    ]
+    assert ask(*requests) == [ask(request)[0] for request in requests]
+
+
+def test_fewer_tokens_are_the_beginning_of_more(ask):
+    short, long = (ask({"text": "The film", "tokens": n})[0] for n in (2, 12))
+    assert long.startswith(short)
+    assert len(long) > len(short)
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        ({"prompt": "The film"}, "needs the column 'text'; got prompt"),
+        ({"text": " \n"}, r"rows \[0\] hold no text"),
+        ({"text": None}, r"rows \[0\] hold no text"),
+        ({"text": "x" * 100_001}, "longer than 100,000 characters"),
+        ({"text": "of a word " * 50}, "must have 1 to 47 tokens"),
+        ({"text": "fine", "top_p": 2.0}, "top_p above 0"),
+    ],
+)
+def test_a_request_that_cannot_be_answered_says_why(ask, request_, message):
+    with pytest.raises(ValueError, match=message):
+        ask(request_)
+
+
+@pytest.mark.parametrize("text", ["\x00\ufffd", "☃ né", "<|endoftext|>"])
+def test_bytes_that_were_never_seen_are_no_obstacle(ask, text):
+    assert isinstance(ask({"text": text})[0], str)
+
+
+def test_the_examples_can_be_answered_and_show_every_setting(model, tables):
+    example = TASK.example(tables)
+    assert set(example) == {"text", *DEFAULTS}
+    assert len(TASK.answer(model)(example)) == len(example)
+
+
+def test_no_requests_have_no_answers(model):
+    assert TASK.answer(model)(pd.DataFrame({"text": []})).empty
+
+
+def test_the_pictures_are_the_same_each_time(model, tables, tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        TASK.draw(model, tables, tmp_path / name)
+    one, two = ({p.name: p.read_bytes() for p in (tmp_path / n).iterdir()} for n in ("one", "two"))
+    assert one == two
+    assert set(one) == {"attention_by_head.png", "written_by_the_model.png"}
+
+
+def test_bad_data_breaks_the_contract(tables):
+    from hour9.validate import DataRejected, check
+
+    check(TASK, tables)
+    cases, reference = (tables[name].copy() for name in ("cases", "reference"))
+    cases.loc[0, "target"] = " "
+    reference.loc[1, "topic"] = reference.loc[0, "topic"]
+    with pytest.raises(DataRejected) as rejected:
+        check(TASK, {"cases": cases, "reference": reference})
+    assert "cases.target" in str(rejected.value)
+    assert "reference.topic" in str(rejected.value)
+
+
+def test_an_unknown_source_is_refused():
+    with pytest.raises(ValueError, match="no source 'hub'; it reads embedded, path"):
+        TASK.ingest(Source(kind="hub", root="x"))
