@@ -45,6 +45,11 @@ SMALL = {
     "taxi-qlearning": [],
     "cartpole-dqn": ["candidates.cartpole-dqn.steps=4000", "candidates.cartpole-dqn.seeds=2"],
     "cartpole-rainbow-lite": ["candidates.cartpole-rainbow-lite.steps=6000"],
+    "vision-vit": ["tasks.vision.source.size=400", "candidates.vision-vit.epochs=12"],
+    "translation-seq2seq": [
+        "tasks.translation.source.size=1200",
+        "candidates.translation-seq2seq.epochs=5",
+    ],
 }
 
 

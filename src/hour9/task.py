@@ -79,7 +79,8 @@ class Task:
     `output`: the number that the model decided by, in which a counterfactual may move it."""
 
     baseline: Callable[[Tables], pd.DataFrame]
-    """The simplest honest competitor, fitted on the train split -> columns case, score."""
+    """The simplest honest competitor, fitted on the train split -> columns case, score; another
+    one's scores, to stand beside it, are called baseline.<name>."""
 
     answer: Callable[[Path], Callable[[pd.DataFrame], pd.DataFrame]]
     """Model folder -> a function from requests to answers, a row each."""

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hour9.sources.digits import BRIGHTEST, choose_images, load_images
 from hour9.task import Source, Tables
 
 NEIGHBOURS = 6
@@ -19,7 +20,6 @@ LABELLED = 20
 """Training images of each class, as in the citation graphs."""
 
 VALIDATION = 500
-BRIGHTEST = 16
 
 
 def read_digits(source: Source) -> Tables:
@@ -33,25 +33,6 @@ def read_digits(source: Source) -> Tables:
         "edges": edge_table(images, squared_distances(pixels)),
         "cases": case_table(images, labels, source.seed),
     }
-
-
-def load_images() -> tuple[NDArray[np.int64], NDArray[np.int64]]:  # (1797, 64), (1797,)
-    """Pixels from 0 to 16, and which digit it is."""
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    return digits.data.astype(np.int64), digits.target.astype(np.int64)
-
-
-def choose_images(source: Source, available: int) -> NDArray[np.int64]:
-    """The numbers of the images that become nodes, in order."""
-    if source.size > available:
-        raise ValueError(
-            f"source.size is {source.size}, but digits has {available:,} images; "
-            f"set it to at most {available}"
-        )
-    order = np.random.default_rng(source.seed).permutation(available)
-    return np.sort(order[: source.size])
 
 
 def pixel_table(images: NDArray[np.int64], pixels: NDArray[np.int64]) -> pd.DataFrame:

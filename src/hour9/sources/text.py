@@ -4,9 +4,7 @@
 A header is optional, a column for the row number harmless, a label is 0, 1 or a word. Quotes are
 characters in a .tsv and quotes in a .csv. Files without labels are left out, aloud.
 
-Where there is no validation file, a share of train becomes validation; where there is no test
-file, the validation file becomes test, as is usual with GLUE; where there is but one split, it is
-left empty and `validate` deals it. A case is named by its file and line, so that it can be found.
+A case is named by its file and line, so that it can be found.
 """
 
 import csv
@@ -19,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from hour9.engine.settings import Source
+from hour9.sources.splits import split_of, with_all_splits
 
 TEXT_NAMES = ("text", "sentence", "review", "content", "comment", "phrase", "tweet")
 LABEL_NAMES = ("label", "labels", "sentiment", "target", "polarity", "class")
@@ -31,14 +29,8 @@ LABEL_WORDS = {
     **dict.fromkeys(("1", "1.0", "pos", "positive"), "positive"),
 }
 NO_LABEL = ("", "-1")  # what Hugging Face and GLUE write where a label is withheld
-SPLIT_WORDS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("dev", "val", "valid", "validation"), "validation"),
-    "test": "test",
-}
 FILE = re.compile(r"\.(tsv|csv)(\.gz)?$", re.IGNORECASE)
 READ = ".tsv, .csv, .tsv.gz or .csv.gz file"
-CARVED = 0.1  # share of train that becomes validation where there is none
 SHOWN = 5  # broken lines that a message lists
 
 Row = tuple[int, list[str]]
@@ -73,22 +65,7 @@ def settle(parts: Sequence[Part], seed: int) -> pd.DataFrame:
         if part.table is None:
             print(f"{part.name} has no labels and is left out", file=sys.stderr)
     table = pd.concat(tables, ignore_index=True)
-    splits = set(table["split"])
-    if "train" not in splits or len(splits) == 1:
-        return table.assign(split="")
-    if "test" not in splits:
-        table["split"] = table["split"].replace("validation", "test")
-    if "validation" not in splits or "test" not in splits:
-        train = np.flatnonzero(table["split"] == "train")
-        carved = np.random.default_rng(seed).permutation(train)[: round(CARVED * len(train))]
-        table.loc[carved, "split"] = "validation"
-    return table
-
-
-def split_of(name: str) -> str:
-    """The split that a name speaks of; empty where it speaks of none."""
-    words = re.split(r"[^a-z]+", name.lower())
-    return next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), "")
+    return with_all_splits(table, seed)
 
 
 # A folder or a file

@@ -1,1 +1,1 @@
-"""Attention and what is built of it; tasks: sentiment."""
+"""Attention and what is built of it; tasks: sentiment, textgen, vision, translation."""

@@ -94,3 +94,33 @@ class NewGptSettings(TextSettings, frozen=True, extra="forbid"):
     positions: Literal["learned", "sinusoidal", "rotary"] = Field(
         "learned", description="how a token says where it stands"
     )
+
+
+class VitSettings(Supervised, frozen=True, extra="forbid"):
+    """A vision Transformer, trained from scratch."""
+
+    architecture: Literal["vit"] = Field("vit", description="which model of the topic")
+    patch: int = Field(2, ge=1, le=64, description="pixels a side of a patch; must tile the image")
+    channels: int = Field(64, ge=4, le=1024, description="features of a patch inside the model")
+    layers: int = Field(4, ge=1, le=24, description="encoder layers")
+    heads: int = Field(4, ge=1, le=32, description="attention heads; a divisor of channels")
+    dropout: float = Field(0.0, ge=0, lt=1, description="share of features set to zero")
+    shift: float = Field(1.0, ge=0, description="pixels that a training image is moved at most")
+
+
+class Seq2SeqSettings(Supervised, frozen=True, extra="forbid"):
+    """An encoder and a decoder, trained from scratch to translate."""
+
+    architecture: Literal["seq2seq"] = Field("seq2seq", description="which model of the topic")
+    pieces: int = Field(
+        0, ge=0, le=100_000, description="word pieces to learn from the training texts; 0: letters"
+    )
+    channels: int = Field(64, ge=4, le=1024, description="features of a token inside the model")
+    layers: int = Field(2, ge=1, le=24, description="layers of the encoder, and of the decoder")
+    heads: int = Field(4, ge=1, le=32, description="attention heads; a divisor of channels")
+    dropout: float = Field(0.0, ge=0, lt=1, description="share of features set to zero")
+    smoothing: float = Field(
+        0.0, ge=0, lt=1, description="share of the probability that the loss gives to all tokens"
+    )
+    max_tokens: int = Field(64, ge=8, le=1024, description="tokens of the longest text")
+    beam: int = Field(1, ge=1, le=64, description="translations kept in the search; 1: greedy")

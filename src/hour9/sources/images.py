@@ -1,0 +1,148 @@
+"""Labelled images as people keep them: MNIST's idx files, or a folder for each class.
+
+`train-images-idx3-ubyte.gz` and its three siblings, as MNIST and Fashion-MNIST come, packed or
+not; or PNG and JPEG files in `<class>/`, or in `<split>/<class>/`. Either gives a table with the
+columns case, split, label, height, width, colours (1: grey, 3: red, green, blue) and pixels: the
+bytes of an image in reading order, its colours side by side.
+"""
+
+import gzip
+import math
+import struct
+from collections.abc import Iterator
+from io import BufferedReader
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hour9.engine.settings import Source
+from hour9.sources.splits import split_of, with_all_splits
+
+UNSIGNED_BYTE = 8  # idx's code of the only number format that images come in
+LARGEST = 1 << 30  # bytes of an idx file's content
+MOST_PIXELS = 1 << 24  # of one image: what is larger is no training image, or a bomb
+PICTURES = (".png", ".jpg", ".jpeg")
+SHOWN = 5  # broken files that a message lists
+
+
+class ImagesRefused(ValueError):  # noqa: N818 - reads as a sentence where it is raised
+    """The images cannot be read; the message says where, and what to do."""
+
+
+def labelled_images(source: Source) -> pd.DataFrame:
+    """A row for each image below `source.root`. Raises ImagesRefused."""
+    root = Path(source.root)
+    if not root.is_dir():
+        raise ImagesRefused(f"'{root}' is no folder; set source.root to one that holds images")
+    table = of_idx(root) if any(root.glob("*-images?idx3-ubyte*")) else of_class_folders(root)
+    return with_all_splits(table, source.seed)
+
+
+# MNIST's format
+
+
+def of_idx(root: Path) -> pd.DataFrame:
+    """Each file of images with the file of labels that its name leads to."""
+    parts = []
+    for path in sorted(root.glob("*-images?idx3-ubyte*")):
+        part = path.name.partition("-images")[0]
+        images, labels = read_idx(path, 3), read_idx(labels_beside(path), 1)
+        if len(images) != len(labels):
+            raise ImagesRefused(f"{path} has {len(images)} images and {len(labels)} labels")
+        frame = pd.DataFrame({"case": [f"{part}-{i:05d}" for i in range(len(images))]})
+        parts.append(
+            frame.assign(
+                split="test" if part == "t10k" else split_of(part),
+                label=labels.astype(str),
+                height=images.shape[1],
+                width=images.shape[2],
+                colours=1,
+                pixels=[image.tobytes() for image in images],
+            )
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def labels_beside(images: Path) -> Path:
+    """`train-labels-idx1-ubyte.gz` for `train-images-idx3-ubyte.gz`, packed or not."""
+    name = images.name.replace("images", "labels").replace("idx3", "idx1").removesuffix(".gz")
+    for path in (images.with_name(name), images.with_name(f"{name}.gz")):
+        if path.exists():
+            return path
+    raise ImagesRefused(f"{images} has no labels beside it; put {name} or {name}.gz there")
+
+
+def read_idx(path: Path, dimensions: int) -> np.ndarray:
+    """The array in a file: two zeros, the number format, how many sizes, the sizes, the numbers.
+
+    No more is unpacked than the sizes announce.
+    """
+    try:
+        with opened(path) as file:
+            magic, announced = file.read(4), file.read(4 * dimensions)
+            if magic != bytes([0, 0, UNSIGNED_BYTE, dimensions]) or len(announced) % 4:
+                raise ImagesRefused(
+                    f"{path} begins with {magic.hex(' ')}; an idx file of bytes in {dimensions} "
+                    f"dimensions begins with 00 00 08 {dimensions:02x}"
+                )
+            shape = struct.unpack(f">{len(announced) // 4}I", announced)
+            length = math.prod(shape)
+            if length > LARGEST:
+                raise ImagesRefused(f"{path} announces {shape}, more than {LARGEST:,} bytes")
+            content = file.read(length + 1)
+    except (EOFError, OSError) as error:
+        raise ImagesRefused(f"{path} cannot be read ({error}); fetch it again") from None
+    if len(shape) != dimensions or len(content) != length:
+        raise ImagesRefused(f"{path} announces {shape} but is shorter or longer; fetch it again")
+    return np.frombuffer(content, np.uint8).reshape(shape)
+
+
+def opened(path: Path) -> gzip.GzipFile | BufferedReader:
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    return gzip.open(path) if packed else path.open("rb")
+
+
+# A folder for each class
+
+
+def of_class_folders(root: Path) -> pd.DataFrame:
+    """A file an image, in a folder that is its label. Every broken file is named at once."""
+    rows, broken = [], []
+    for path, split, label in pictures(root):
+        try:
+            rows.append((path.relative_to(root).as_posix(), split, label, *read_picture(path)))
+        except (OSError, ValueError, SyntaxError) as error:
+            broken.append(f"{path} ({error})")
+    if broken:
+        more = f" and {len(broken) - SHOWN} more" if len(broken) > SHOWN else ""
+        raise ImagesRefused(f"no images: {'; '.join(broken[:SHOWN])}{more}; take them out")
+    if not rows:
+        raise ImagesRefused(
+            f"'{root}' holds neither idx files (train-images-idx3-ubyte) nor folders of "
+            f"{', '.join(PICTURES)} files; set source.root to a folder that does"
+        )
+    columns = ["case", "split", "label", "height", "width", "colours", "pixels"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def pictures(root: Path) -> Iterator[tuple[Path, str, str]]:
+    """Files with their split and label. Folders are splits where the name of each says so."""
+    folders = sorted(path for path in root.iterdir() if path.is_dir())
+    splits = {path: split_of(path.name) for path in folders}
+    for folder, split in splits.items() if all(splits.values()) else [(root, "")]:
+        for path in sorted(folder.glob("*/*")):
+            if path.suffix.lower() in PICTURES:
+                yield path, split, path.parent.name
+
+
+def read_picture(path: Path) -> tuple[int, int, int, bytes]:
+    """Height, width, colours and pixels of one file."""
+    from PIL import Image
+
+    with Image.open(path, formats=("PNG", "JPEG")) as image:
+        if image.width * image.height > MOST_PIXELS:
+            raise ValueError(f"{image.width} by {image.height} pixels; {MOST_PIXELS:,} at most")
+        plain = image.convert("L" if image.mode in ("1", "L", "LA") else "RGB")
+    return plain.height, plain.width, len(plain.getbands()), plain.tobytes()

@@ -1,0 +1,80 @@
+"""Parallel texts: two files of which line n of one is the translation of line n of the other.
+
+`train.en.gz` and `train.de.gz`, `val.en` and `val.de`: the first word of a name decides the split,
+its ending the language. `source.name` says from what to what: `en-de`.
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from hour9.engine.settings import Source
+from hour9.sources.splits import split_of, with_all_splits
+from hour9.sources.text import TextRefused, decode
+
+LONGEST = 2000  # letters of a sentence
+
+
+def parallel_texts(source: Source) -> pd.DataFrame:
+    """The columns case, text, translation and split. Raises TextRefused."""
+    root, (one, other) = Path(source.root), languages(source.name)
+    if not root.is_dir():
+        raise TextRefused(f"'{root}' is no folder; set source.root to one with parallel texts")
+    tables = [read_pair(*paths) for paths in pairs(root, one, other)]
+    if not tables:
+        raise TextRefused(
+            f"'{root}' holds no two files that end in .{one} and .{other}, or in .{one}.gz and "
+            f".{other}.gz, and are called the same otherwise"
+        )
+    return with_all_splits(pd.concat(tables, ignore_index=True), source.seed)
+
+
+def languages(name: str) -> tuple[str, str]:
+    """`en-de` as a pair."""
+    one, dash, other = name.partition("-")
+    if not (one.isalnum() and dash and other.isalnum() and one != other):
+        raise TextRefused(f"source.name is '{name}'; say from what to what, e.g. en-de")
+    return one, other
+
+
+def pairs(root: Path, one: str, other: str) -> Iterator[tuple[Path, Path]]:
+    """Files of the first language, each with its sibling."""
+    for path in sorted(root.iterdir()):
+        for packed in ("", ".gz"):
+            end = f".{one}{packed}"
+            if path.name.endswith(end):
+                stem = path.name.removesuffix(end)
+                found = [path.with_name(f"{stem}.{other}{p}") for p in ("", ".gz")]
+                yield from ((path, sibling) for sibling in found if sibling.exists())
+
+
+def read_pair(one: Path, other: Path) -> pd.DataFrame:
+    """A row for each line; a line that is empty in either language is left out, aloud."""
+    texts, translations = (lines(path) for path in (one, other))
+    if len(texts) != len(translations):
+        raise TextRefused(
+            f"{one} has {len(texts)} lines and {other} {len(translations)}; line n of one must be "
+            "the translation of line n of the other"
+        )
+    stem = one.name.partition(".")[0]
+    table = pd.DataFrame(
+        {
+            "case": [f"{stem}:{number}" for number in range(1, len(texts) + 1)],
+            "text": texts,
+            "translation": translations,
+            "split": split_of(stem),
+        }
+    )
+    fits = table[["text", "translation"]].apply(lambda column: column.str.len().between(1, LONGEST))
+    whole = fits.all(axis=1)
+    if not whole.all():
+        number = int((~whole).sum())
+        print(f"{one.name}: {number} lines are empty or over {LONGEST} letters", file=sys.stderr)
+    return table[whole]
+
+
+def lines(path: Path) -> list[str]:
+    """Only a line feed ends a line; the last may end the file too."""
+    return [line.strip() for line in decode(path).removesuffix("\n").split("\n")]

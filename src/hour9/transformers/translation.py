@@ -1,0 +1,212 @@
+"""The task `translation`: from a text to what it says in another language.
+
+Tables: `sentences` (case, text) and `cases`, whose target is the translation. The embedded
+language is dates as people write them, and their translation ISO 8601.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from hour9.engine.settings import Source
+from hour9.sources.parallel import LONGEST, parallel_texts
+from hour9.task import Tables, Task
+from hour9.transformers.dates import FIRST, write_dates
+
+if TYPE_CHECKING:
+    from great_expectations.expectations import Expectation
+
+    from hour9.engine.run import Run
+
+ISO = re.compile(r"\d{4}-\d\d-\d\d")
+SHOWN = 5  # rows that a message lists
+
+
+def ingest(source: Source) -> Tables:
+    """Dates from the project's own grammar, or any parallel text."""
+    if source.kind == "embedded":
+        return write_dates(source.size, source.seed)
+    if source.kind != "path":
+        raise ValueError(f"source.kind is {source.kind}; translation reads embedded and path")
+    texts = parallel_texts(source)
+    cases = texts[["case", "split"]].assign(target=texts["translation"])
+    return {"sentences": texts[["case", "text"]], "cases": cases}
+
+
+def contract(_: Tables) -> dict[str, list[Expectation]]:
+    """Each case has a text and a translation, neither empty nor endless."""
+    from great_expectations import expectations as expect
+
+    def whole(columns: list[str], text: str, exact: bool) -> list[Expectation]:
+        return [
+            expect.ExpectTableRowCountToBeBetween(min_value=1),
+            expect.ExpectTableColumnsToMatchSet(column_set=columns, exact_match=exact),
+            *(expect.ExpectColumnValuesToNotBeNull(column=column) for column in columns),
+            expect.ExpectColumnValuesToBeUnique(column="case"),
+            expect.ExpectColumnValuesToMatchRegex(column=text, regex=r"\S"),
+            expect.ExpectColumnValueLengthsToBeBetween(column=text, min_value=1, max_value=LONGEST),
+        ]
+
+    return {
+        "sentences": whole(["case", "text"], "text", exact=True),
+        "cases": [
+            *whole(["case", "split", "target"], "target", exact=False),
+            expect.ExpectColumnValuesToBeInSet(
+                column="case", value_set={"$PARAMETER": "sentences_case"}
+            ),
+        ],
+    }
+
+
+def train(run: Run) -> None:
+    """An encoder and a decoder, from scratch."""
+    from hour9.transformers.seq2seq import train_seq2seq
+
+    train_seq2seq(run)
+
+
+def pairs_of(tables: Tables) -> pd.DataFrame:
+    """The cases with their texts."""
+    return tables["cases"].merge(tables["sentences"], on="case", validate="1:1")
+
+
+def score(folder: Path, tables: Tables) -> pd.DataFrame:
+    """How well each translation matches: see `matches`."""
+    from hour9.transformers.seq2seq import load_translator
+
+    data = pairs_of(tables)
+    found = load_translator(folder).translate(data["text"].tolist())
+    return pd.DataFrame({"case": data["case"], "score": matches(found, data["target"])})
+
+
+def matches(found: Sequence[str], targets: pd.Series) -> np.ndarray:
+    """1 for the very date, 0 for any other; for sentences, chrF from 0 to 1 (Popović 2015)."""
+    if are_dates(targets):
+        return (np.asarray(found, dtype=object) == targets.to_numpy(object)).astype(float)
+    from sacrebleu.metrics import CHRF
+
+    measure = CHRF()
+    pairs = zip(found, targets, strict=True)
+    return np.array([measure.sentence_score(text, [target]).score / 100 for text, target in pairs])
+
+
+def are_dates(targets: pd.Series) -> bool:
+    return bool(targets.str.fullmatch(ISO).all())
+
+
+def baseline(tables: Tables) -> pd.DataFrame:
+    """For dates dateutil's parser, which knows no more than its rules and the century; validation
+    picks whether day or month stands first. For sentences, the translation of the training
+    sentence that shares most of its words."""
+    data = pairs_of(tables)
+    if not are_dates(data["target"]):
+        return pd.DataFrame({"case": data["case"], "score": matches(nearest(data), data["target"])})
+    held = (data["split"] == "validation").to_numpy()
+    tried = [matches(parsed(data["text"], first), data["target"]) for first in (True, False)]
+    best = max(tried, key=lambda scores: scores[held].mean())
+    return pd.DataFrame({"case": data["case"], "score": best})
+
+
+def parsed(texts: pd.Series, day_first: bool) -> list[str]:
+    """What dateutil reads, empty where it gives up."""
+    from dateutil.parser import ParserError, parse, parserinfo
+
+    class Century(parserinfo):
+        """Two digits mean the hundred years of the grammar, whatever the clock says."""
+
+        def convertyear(self, year: int, century_specified: bool = False) -> int:
+            return (
+                year if century_specified or year > 99 else FIRST.year + (year - FIRST.year) % 100
+            )
+
+    rules, blank = Century(dayfirst=day_first), datetime(FIRST.year, 1, 1)
+
+    def read(text: str) -> str:
+        try:
+            return parse(text, parserinfo=rules, default=blank).date().isoformat()
+        except (ParserError, OverflowError):
+            return ""
+
+    return [read(text) for text in texts]
+
+
+def nearest(data: pd.DataFrame) -> list[str]:
+    """The translation of the most similar training sentence."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.neighbors import NearestNeighbors
+
+    train = data[data["split"] == "train"]
+    words = TfidfVectorizer().fit(train["text"])
+    search = NearestNeighbors(n_neighbors=1, metric="cosine").fit(words.transform(train["text"]))
+    found = search.kneighbors(words.transform(data["text"]), return_distance=False)[:, 0]
+    return train["target"].to_numpy(object)[found].tolist()
+
+
+def answer(folder: Path) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    """Requests with a column `text` -> translation."""
+    from hour9.transformers.seq2seq import Translator, load_translator
+
+    translator: Translator = load_translator(folder)
+
+    def respond(requests: pd.DataFrame) -> pd.DataFrame:
+        texts = readable(requests)
+        limit = translator.settings.max_tokens
+        lengths = [len(ids) for ids in translator.tokens(texts)]
+        if long := [row for row, length in enumerate(lengths) if length > limit]:
+            raise ValueError(
+                f"rows {long[:SHOWN]} have up to {max(lengths)} tokens with both ends; the model "
+                f"reads {limit}: send shorter texts"
+            )
+        return pd.DataFrame({"translation": translator.translate(texts)}, index=requests.index)
+
+    return respond
+
+
+def readable(requests: pd.DataFrame) -> list[str]:
+    """The texts of the requests, if all are texts. A letter that training never saw is read as an
+    unknown one."""
+    if "text" not in requests:
+        raise ValueError(f"a request needs the column 'text'; got {', '.join(requests.columns)}")
+    texts = requests["text"].tolist()
+    wrong = [row for row, text in enumerate(texts) if not (isinstance(text, str) and text.strip())]
+    if wrong:
+        raise ValueError(f"rows {wrong[:SHOWN]} hold no text; send a text in each")
+    if long := [row for row, text in enumerate(texts) if len(text) > LONGEST]:
+        raise ValueError(
+            f"rows {long[:SHOWN]} have over {LONGEST} letters; send a sentence in each"
+        )
+    return texts
+
+
+def example(tables: Tables) -> pd.DataFrame:
+    """Three texts."""
+    return tables["sentences"][["text"]].head(3)
+
+
+def draw(folder: Path, tables: Tables, pictures: Path) -> None:
+    """Which letters of the source each letter of the translation looks at."""
+    from hour9.transformers.seq2seq import load_translator
+    from hour9.transformers.seq2seq_pictures import draw_alignment
+
+    draw_alignment(load_translator(folder), pairs_of(tables), pictures)
+
+
+TASK = Task(
+    name="translation",
+    metric="match",
+    ingest=ingest,
+    contract=contract,
+    train=train,
+    score=score,
+    baseline=baseline,
+    answer=answer,
+    example=example,
+    draw=draw,
+)

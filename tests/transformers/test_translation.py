@@ -1,0 +1,190 @@
+"""The task `translation`, from tables to answers."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hour9.engine.checkpoint import Checkpoint
+from hour9.engine.run import Run
+from hour9.engine.settings import Source
+from hour9.task import without_test
+from hour9.transformers.seq2seq import load_translator
+from hour9.transformers.settings import Seq2SeqSettings
+from hour9.transformers.translation import TASK, matches, parsed
+from hour9.validate import DataRejected, check, deal_splits
+
+SETTINGS = Seq2SeqSettings(
+    task="translation",
+    topic="transformers",
+    parent="data/translation",
+    device="cpu",
+    epochs=2,
+    channels=8,
+    layers=1,
+    heads=2,
+    max_tokens=40,
+    learning_rate=1e-2,
+)
+MULTI30K = Path(__file__).parents[3] / "shared/data/text/multi30k/raw"
+
+
+@pytest.fixture(scope="module")
+def tables():
+    """Three hundred dates."""
+    return deal_splits(TASK.ingest(Source(root="src/hour9/transformers/dates.py", size=300)))
+
+
+def train(tables, folder: Path, settings=SETTINGS) -> Path:
+    TASK.train(
+        Run(settings, without_test(tables), folder, folder / "model", Checkpoint(folder / "c", 1e9))
+    )
+    return folder / "model"
+
+
+@pytest.fixture(scope="module")
+def model(tables, tmp_path_factory):
+    return train(tables, tmp_path_factory.mktemp("translation"))
+
+
+def test_the_dates_keep_their_contract(tables):
+    check(TASK, tables)
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "value"),
+    [
+        ("sentences", "text", None),
+        ("sentences", "text", " "),
+        ("sentences", "text", "x" * 2001),
+        ("cases", "target", ""),
+        ("cases", "target", None),
+        ("cases", "case", "day-99999"),  # no such sentence
+        ("cases", "group.style", None),
+    ],
+)
+def test_a_wrong_cell_breaks_the_contract(tables, name, column, value):
+    table = tables[name].copy()
+    table[column] = table[column].astype(object)
+    table.at[3, column] = value
+    with pytest.raises(DataRejected, match=rf"{name}\.{column}"):
+        check(TASK, {**tables, name: table.infer_objects()})
+
+
+def test_a_date_matches_only_itself():
+    targets = pd.Series(["2017-05-03", "2017-05-04"])
+    assert matches(["2017-05-03", "2017-05-03"], targets).tolist() == [1.0, 0.0]
+
+
+def test_a_sentence_may_match_in_part():
+    """chrF: 1 for the same, 0 without a letter in common."""
+    targets = pd.Series(["ein Hund läuft", "ein Hund läuft", "ein Hund läuft"])
+    whole, part, none = matches(["ein Hund läuft", "ein Hund steht", "xyz"], targets)
+    assert (whole, none) == (1, 0)
+    assert 0.3 < part < 0.9
+
+
+@pytest.mark.parametrize(
+    ("text", "day_first", "found"),
+    [
+        ("3.5.2017", True, "2017-05-03"),
+        ("3.5.2017", False, "2017-03-05"),
+        ("May 3rd, 2017", True, "2017-05-03"),
+        ("26 Sep 49", True, "2049-09-26"),  # the grammar's century, whatever year it is
+        ("26 Sep 50", True, "1950-09-26"),
+        ("le 3 mai 2017", True, ""),  # it knows no French
+    ],
+)
+def test_the_baseline_reads_by_rules(text, day_first, found):
+    assert parsed(pd.Series([text]), day_first) == [found]
+
+
+def test_the_baseline_reads_more_than_every_third_date_and_not_all(tables):
+    assert 0.35 < TASK.baseline(tables)["score"].mean() < 0.75
+
+
+def test_the_baseline_of_sentences_is_the_nearest_training_sentence():
+    cases = pd.DataFrame(
+        {
+            "case": ["a", "b", "c"],
+            "split": ["train", "train", "test"],
+            "target": ["ein Hund", "eine Katze", "eine kleine Katze"],
+        }
+    )
+    sentences = cases[["case"]].assign(text=["a dog", "a cat", "a small cat"])
+    scores = TASK.baseline({"cases": cases, "sentences": sentences})
+    expected = matches(["ein Hund", "eine Katze", "eine Katze"], cases["target"])
+    assert scores["score"].tolist() == expected.tolist()
+
+
+def test_a_score_is_that_of_the_answer(tables, model):
+    data = tables["cases"].merge(tables["sentences"], on="case")
+    answers = TASK.answer(model)(data[["text"]])
+    scores = TASK.score(model, tables).set_index("case")["score"][data["case"]]
+    assert ((answers["translation"] == data["target"]).to_numpy() == (scores == 1)).all()
+
+
+def test_the_targets_of_test_cases_change_nothing(tables, model, tmp_path):
+    cases = tables["cases"].copy()
+    cases.loc[cases["split"] == "test", "target"] = "2000-01-01"
+    again = train({**tables, "cases": cases}, tmp_path)
+    for path in model.iterdir():
+        assert (again / path.name).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("requests", "message"),
+    [
+        (pd.DataFrame({"date": ["3.5.2017"]}), "needs the column 'text'; got date"),
+        (pd.DataFrame({"text": ["3.5.2017", "", None, " "]}), r"rows \[1, 2, 3\] hold no text"),
+        (pd.DataFrame({"text": ["3.5.2017", "3" * 39]}), r"rows \[1\] have up to 41 tokens"),
+        (pd.DataFrame({"text": ["3" * 100_000]}), r"rows \[0\] have over 2000 letters"),
+    ],
+)
+def test_what_cannot_be_translated_gets_a_clear_error(model, requests, message):
+    with pytest.raises(ValueError, match=message):
+        TASK.answer(model)(requests)
+
+
+@pytest.mark.parametrize("text", ["☃ 両方 \x00", "[END]", "3" * 38])
+def test_unknown_letters_still_get_an_answer(model, text):
+    (answer,) = TASK.answer(model)(pd.DataFrame({"text": [text]}))["translation"]
+    assert isinstance(answer, str)
+
+
+def test_no_requests_have_no_answers(tables, model):
+    assert TASK.answer(model)(TASK.example(tables).head(0)).empty
+    assert list(TASK.answer(model)(TASK.example(tables))) == ["translation"]
+
+
+def test_the_beam_is_a_setting(tables, model):
+    """Wider finds, in the mean, nothing less likely; here: it runs, and one beam is greedy."""
+    translator = load_translator(model)
+    texts = tables["sentences"]["text"].tolist()[:20]
+    assert translator.translate(texts) == translator.translate(texts, beam=1)
+    assert all(isinstance(found, str) for found in translator.translate(texts, beam=3))
+
+
+def test_the_same_model_gives_the_same_pictures(tables, model, tmp_path):
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        TASK.draw(model, tables, tmp_path / name)
+    first = sorted((tmp_path / "first").iterdir())
+    assert len(first) == 2
+    for path in first:
+        assert path.read_bytes() == (tmp_path / "second" / path.name).read_bytes()
+
+
+def test_parallel_files_become_cases_and_train_a_model(tmp_path):
+    english = ["a dog runs", "a cat runs", "two dogs", "two cats"] * 5
+    german = ["ein Hund läuft", "eine Katze läuft", "zwei Hunde", "zwei Katzen"] * 5
+    for split in ("train", "val", "test"):
+        (tmp_path / f"{split}.en").write_text("\n".join(english))
+        (tmp_path / f"{split}.de").write_text("\n".join(german))
+    tables = TASK.ingest(Source(kind="path", root=str(tmp_path), name="en-de"))
+    check(TASK, tables)
+    settings = SETTINGS.model_copy(update={"pieces": 300, "beam": 2, "smoothing": 0.1})
+    scores = TASK.score(train(tables, tmp_path, settings), tables)
+    assert scores["score"].between(0, 1).all()
+    assert np.isfinite(scores["score"]).all()
