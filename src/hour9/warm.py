@@ -129,6 +129,7 @@ def serve(path: Path) -> None:
         started = time.time()
         for library in LIBRARIES:
             importlib.import_module(library)
+        Path(".hour9").mkdir(exist_ok=True)
         with Path(".hour9/timeline.jsonl").open("a") as file:
             span = {"kind": "imports", "name": "", "start": started, "end": time.time()}
             file.write(json.dumps(span) + "\n")
