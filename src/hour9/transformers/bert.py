@@ -20,8 +20,8 @@ from hour9.transformers.layers import Transformer
 from hour9.transformers.load_weights import bert
 from hour9.transformers.settings import BertSettings
 
-# Anything but 0 does without the fused kernel on a CPU: the accuracy is the same, and an update
-# takes longer (docs/sentiment.md).
+# Anything but 0 does without the fused kernel on a CPU, and an update takes longer
+# (docs/sentiment.md).
 ATTENTION_DROPOUT = 0.0
 
 

@@ -29,7 +29,8 @@ def quantise(run: Run, labels: Sequence[str]) -> None:
 
     seed_all(run.settings.seed)
     parent = EncoderClassifier.load(run.parent)
-    graph = as_onnx(parent.model, parent.tokenizer.truncation["max_length"])
+    cut = parent.tokenizer.truncation or {"max_length": parent.model.encoder.shape.context}
+    graph = as_onnx(parent.model, cut["max_length"])
     helper.set_model_props(graph, {"onnx.quant.pre_process": "onnxruntime.quant"})  # it is fused
     run.folder.mkdir(parents=True, exist_ok=True)
     quantize_dynamic(

@@ -76,6 +76,7 @@ def as_onnx(model: EncoderHead, context: int) -> ModelProto:
     graph = Graph()
     x = embedded(graph, encoder, context)
     for i, layer in enumerate(encoder.layers):
+        assert isinstance(layer, EncoderLayer)
         x = encoder_layer(graph, f"layers.{i}", layer, x, shape.layer.heads)
     mean = graph.add("mean", "ReduceMean", x, graph.numbers("over", 1), keepdims=0)  # (1, C)
     head = [graph.weight(f"head.{part}", getattr(model.head, part)) for part in ("weight", "bias")]
@@ -96,6 +97,7 @@ def as_onnx(model: EncoderHead, context: int) -> ModelProto:
 
 def embedded(graph: Graph, encoder: Transformer, context: int) -> str:  # (1, T) -> (1, T, C)
     """The words' vectors plus the positions', to which those of the first segment are added."""
+    assert isinstance(encoder.positions, nn.Embedding)
     added = encoder.positions.weight[:context]  # (context, C)
     if encoder.segments is not None:
         added = added + encoder.segments.weight[0]
