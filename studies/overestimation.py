@@ -20,7 +20,7 @@ from hour9.engine.checkpoint import Checkpoint
 from hour9.engine.run import Run
 from hour9.engine.settings import Source
 from hour9.rl import cartpole, dqn
-from hour9.rl.environments import play, returns, starts
+from hour9.rl.episodes import play, returns, starts
 from hour9.rl.settings import DQN
 from hour9.task import without_test
 from study import COLOURS, asked, interval
