@@ -8,7 +8,7 @@ import torch
 from hour9.engine.settings import Source
 from hour9.engine.weights import save_model
 from hour9.rl import cartpole
-from hour9.rl.environments import perturbed, returns, side_by_side
+from hour9.rl.episodes import perturbed, returns, side_by_side
 from hour9.rl.qnetwork import QNetwork
 from hour9.validate import DataRejected, check
 

@@ -5,7 +5,8 @@ import pytest
 
 from hour9.engine.settings import Source
 from hour9.rl import cartpole, taxi
-from hour9.rl.environments import SideBySide, UnsupportedEnvironment, make, play, returns
+from hour9.rl.environments import UnsupportedEnvironment, make
+from hour9.rl.episodes import SideBySide, play, returns
 
 
 def source(name: str, size: int = 10) -> Source:

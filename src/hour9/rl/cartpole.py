@@ -19,9 +19,7 @@ import pandas as pd
 
 from hour9.rl import dqn, seeds
 from hour9.rl.environments import (
-    AS_TRAINED,
     FINITE,
-    Policy,
     UnsupportedEnvironment,
     bounds,
     complete,
@@ -29,13 +27,10 @@ from hour9.rl.environments import (
     embedded,
     environment_rules,
     make,
-    perturbed,
-    play,
-    returns,
     see_worse,
     share_of_noise,
-    starts,
 )
+from hour9.rl.episodes import AS_TRAINED, Policy, perturbed, play, returns, starts
 from hour9.rl.qnetwork import load_network
 from hour9.rl.watch import FILMED, Choose, animate, play_in_window
 from hour9.task import Source, Tables, Task

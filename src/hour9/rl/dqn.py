@@ -24,7 +24,7 @@ from hour9.engine.fit import Diverged
 from hour9.engine.randomness import random_state, seed_all, set_random_state
 from hour9.engine.run import Run
 from hour9.engine.weights import save_model
-from hour9.rl.environments import SideBySide, play, returns
+from hour9.rl.episodes import SideBySide, play, returns
 from hour9.rl.qnetwork import QNetwork
 from hour9.rl.replay import Batch, Replay
 from hour9.rl.seeds import median_agent
