@@ -21,12 +21,17 @@ lint: $(READY)           ## ruff and mypy
 
 bench: $(READY)          ## side by side with peers, to benchmarks/results.json
 	@$(BIN)/python benchmarks/attention.py
+	@test ! -d $(SHARED)/planetoid || \
+		$(BIN)/python benchmarks/graphs_speed.py --root $(SHARED)/planetoid
+	@$(BIN)/python benchmarks/graph_memory.py
 
 quality: $(READY)        ## accuracy and return over several seeds; real sets where they are at hand
 	@$(BIN)/python benchmarks/nodes_quality.py
 	@$(BIN)/python benchmarks/rl_quality.py --seeds 10
-	@test ! -d $(SHARED)/planetoid || \
-		$(BIN)/python benchmarks/nodes_quality.py --root $(SHARED)/planetoid --name Cora
+	@$(BIN)/python benchmarks/links_quality.py
+	@test ! -d $(SHARED)/planetoid || for candidate in nodes-gcn nodes-gat; do \
+		$(BIN)/python benchmarks/nodes_quality.py --root $(SHARED)/planetoid --name Cora \
+			--candidate $$candidate; done
 	@test ! -d $(SHARED)/sst2 || \
 		$(BIN)/python benchmarks/sentiment_quality.py --root $(SHARED)/sst2 --seeds 3
 
