@@ -1,9 +1,12 @@
-"""What does graph attention look at? Less at strangers, and hardly more at one friend than another.
+"""What does graph attention look at? On the digits' graph at all neighbours almost alike.
 
 A graph attention network with the paper's settings on the digits' graph. For each node of the
 test split and each head of the hidden layer: the weight that its neighbours of its own class and
 of others get, over what each would get of an even share, and the entropy of its weights over that
 of an even share (1: it looks at all alike).
+
+What was found: the entropy is above 0.99 of an even share's in every head, and strangers get at most
+some hundredths less: trained on 20 labels a class, attention is close to a mean.
 
 Shapes: N nodes, Z edges with self-loops, H heads.
 """
@@ -122,11 +125,11 @@ def draw(points: list[dict]) -> Figure:
         (right, "how evenly a head looks"),
     ):
         axis.axhline(1, color="grey", linestyle=":", linewidth=1)
-        axis.set(title=title, xlabel="heads, the most selective first", ylim=(0, None))
+        axis.set(title=title, xlabel="heads, the most selective first")
         axis.spines[["top", "right"]].set_visible(False)
     left.set_ylabel(MEASURES["own class"])
     right.set_ylabel(MEASURES["entropy"])
-    left.legend(title="neighbours of", frameon=False, loc="lower right")
+    left.legend(title="neighbours of", frameon=False)
     return figure
 
 

@@ -1,9 +1,13 @@
-"""Why are graph networks so shallow? Each layer averages, and averages of averages are alike.
+"""Why are graph networks so shallow? Because deep ones do not train, unless a residual helps.
 
 A stack of graph convolutions on the digits' graph, a depth and a seed at a time: the accuracy on
 the test nodes, and how far apart the last hidden vectors of two nodes still are (the mean cosine
 distance over random pairs). Plain; with a residual connection past each layer (He et al. 2016); and
 with a share of the edges dropped at each step (DropEdge: Rong et al. 2020).
+
+What was found: past four layers the accuracy falls and depends on the seed; a residual keeps it,
+DropEdge does not. The vectors of a trained stack are as far apart as before: here it is training
+that fails, not alike vectors that make the classes run together.
 
 Shapes: N nodes, H hidden.
 """
@@ -112,7 +116,7 @@ def draw(points: list[dict]) -> Figure:
             low, high = [p["low"] for p in line], [p["high"] for p in line]
             axis.fill_between(depths, low, high, color=colour, alpha=0.2, linewidth=0)
         axis.set(title=title, xlabel="graph convolutions, one upon the other", xscale="log")
-        axis.set_ylim(0, 1.02 if name == "accuracy" else None)
+        axis.set_ylim(0, 1.02 if name == "accuracy" else 0.6)
         axis.set_xticks(depths, [str(d) for d in depths])
         axis.minorticks_off()
         axis.spines[["top", "right"]].set_visible(False)
