@@ -27,6 +27,9 @@ bench: $(READY)          ## side by side with peers, to benchmarks/results.json
 	@$(BIN)/python benchmarks/qlearning_speed.py
 	@$(BIN)/python benchmarks/cartpole_speed.py --seeds 6-10
 	@test ! -d $(SHARED)/sst2 || $(BIN)/python benchmarks/sentiment_speed.py --root $(SHARED)/sst2
+	@test ! -d $(SHARED)/planetoid || \
+		$(BIN)/python benchmarks/graphs_speed.py --root $(SHARED)/planetoid
+	@$(BIN)/python benchmarks/graph_memory.py
 
 errors: $(READY)         ## how often each gate errs, to docs/gates.md; how long the gates take
 	@$(BIN)/python benchmarks/gate_errors.py
@@ -35,8 +38,10 @@ errors: $(READY)         ## how often each gate errs, to docs/gates.md; how long
 quality: $(READY)        ## accuracy and return over several seeds; real sets where they are at hand
 	@$(BIN)/python benchmarks/nodes_quality.py
 	@$(BIN)/python benchmarks/rl_quality.py --seeds 10
-	@test ! -d $(SHARED)/planetoid || \
-		$(BIN)/python benchmarks/nodes_quality.py --root $(SHARED)/planetoid --name Cora
+	@$(BIN)/python benchmarks/links_quality.py
+	@test ! -d $(SHARED)/planetoid || for candidate in nodes-gcn nodes-gat; do \
+		$(BIN)/python benchmarks/nodes_quality.py --root $(SHARED)/planetoid --name Cora \
+			--candidate $$candidate; done
 	@test ! -d $(SHARED)/tudataset || for name in MUTAG PROTEINS; do \
 		$(BIN)/python benchmarks/molecules_quality.py --root $(SHARED)/tudataset --name $$name; done
 	@test ! -d $(SHARED)/moleculenet || $(BIN)/python benchmarks/molecules_quality.py \

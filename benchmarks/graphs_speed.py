@@ -71,6 +71,7 @@ EXAMPLES: dict[str, OnNodes] = {  # PyG's own settings
 }
 L2 = 5e-4
 WIDTHS = (16, 64, 256)
+IN_A_ROW = 5
 SPLITS = ("train", "validation", "test")
 
 
@@ -90,6 +91,7 @@ def main() -> None:
             our_epoch(settings, tables),
             Example(settings, tables, 0).epoch,
             f"PyG {kind}.py",
+            IN_A_ROW,
         )
         rows.append(measure(pair, options.rounds))
         if options.seeds:
@@ -132,8 +134,8 @@ def our_epoch(settings: OnNodes, tables: Tables) -> Callable[[], None]:
     training = Training(run_of(settings, tables, Path(tempfile.gettempdir())), model, 1, None)
 
     def epoch() -> None:
-        training.place.batch = 0
-        training.rest_of_epoch(lesson.batches(0), lesson.loss)
+        training.place.update = 0
+        training.rest_of_epoch([lesson.batches(0)], lesson.loss)
 
     return epoch
 
@@ -251,8 +253,10 @@ def aggregations(tables: Tables, name: str) -> list[Pair]:
 
         np.testing.assert_allclose(ours(), theirs(), atol=1e-5)
         label = f"aggregation alone {name} dense {width} wide"
-        pairs.append(Pair(label, ours, theirs, "PyG gather and scatter"))
-        pairs.append(Pair(f"{label} with gradient", *map(slope, (ours, theirs), (x, x)), "PyG"))
+        pairs.append(Pair(label, ours, theirs, "PyG gather and scatter", IN_A_ROW))
+        pairs.append(
+            Pair(f"{label} with gradient", *map(slope, (ours, theirs), (x, x)), "PyG", IN_A_ROW)
+        )
     return pairs
 
 

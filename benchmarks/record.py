@@ -38,6 +38,9 @@ class Pair:
     ours: Call
     peer: Call
     peer_name: str
+    repeat: int = 1
+    """Calls in a row at each turn, as in a training: one call alone finds the peer's data in the
+    processor's cache, not its own."""
 
 
 def measure(pair: Pair, rounds: int) -> Row:
@@ -49,8 +52,9 @@ def measure(pair: Pair, rounds: int) -> Row:
     for _ in range(rounds):
         for call in calls:
             start = time.process_time()
-            call()
-            times[call].append(1000 * (time.process_time() - start))
+            for _ in range(pair.repeat):
+                call()
+            times[call].append(1000 * (time.process_time() - start) / pair.repeat)
         calls.reverse()
     ours, peer = np.array(times[pair.ours]), np.array(times[pair.peer])
     low, high = np.percentile(peer / ours, [25, 75])

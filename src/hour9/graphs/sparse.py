@@ -59,7 +59,7 @@ class Sparse:
         return replace(
             self,
             matrix=with_values(self.matrix, values),
-            transpose=with_values(self.transpose, values[self.order]),
+            transpose=with_values(self.transpose, values.index_select(0, self.order)),
         )
 
     def __matmul__(self, x: Tensor) -> Tensor:  # (m, F) -> (n, F)
@@ -75,7 +75,7 @@ def dropout(x: Tensor | Sparse, share: float, training: bool) -> Tensor | Sparse
 
 def dropped(x: Tensor, share: float) -> Tensor:
     """By comparison: three times as fast as F.dropout."""
-    return x * ((torch.rand_like(x) >= share) / (1 - share))
+    return x * torch.rand_like(x).ge_(share).div_(1 - share)
 
 
 class Product(torch.autograd.Function):
