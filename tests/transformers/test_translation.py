@@ -5,11 +5,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from hour9.engine.checkpoint import Checkpoint
 from hour9.engine.run import Run
 from hour9.engine.settings import Source
 from hour9.task import without_test
+from hour9.transformers.beam import END, greedy
 from hour9.transformers.seq2seq import load_translator
 from hour9.transformers.settings import Seq2SeqSettings
 from hour9.transformers.translation import TASK, matches, parsed
@@ -156,6 +158,17 @@ def test_unknown_letters_still_get_an_answer(model, text):
 def test_no_requests_have_no_answers(tables, model):
     assert TASK.answer(model)(TASK.example(tables).head(0)).empty
     assert list(TASK.answer(model)(TASK.example(tables))) == ["translation"]
+
+
+def test_a_text_is_read_as_in_training_with_one_end(tables, model):
+    """And what is too long is cut before it."""
+    translator = load_translator(model)
+    text = tables["sentences"]["text"][0]
+    (ids,) = translator.tokens([text])
+    written = greedy(translator.model, torch.tensor([ids]), SETTINGS.max_tokens)[0].tolist()
+    expected = translator.tokenizer.decode([token for token in written if token > END])
+    assert translator.translate([text]) == [expected.strip()]
+    assert translator.translate(["3" * 60]) == translator.translate(["3" * 38])
 
 
 def test_the_beam_is_a_setting(tables, model):

@@ -208,7 +208,7 @@ class Translator:
     def translate(self, texts: Sequence[str], beam: int | None = None) -> list[str]:
         """Each text's translation. What is longer than the model reads, is cut."""
         longest, beam = self.settings.max_tokens, beam or self.settings.beam
-        rows = [ids[: longest - 1] + ids[-1:] for ids in self.tokens(texts)]
+        rows = [ids[:-1][: longest - 1] + ids[-1:] for ids in self.tokens(texts)]
         lengths = np.array([len(ids) for ids in rows], dtype=int)
         found = [""] * len(rows)
         for chosen in chunks(lengths, np.arange(len(rows))):
