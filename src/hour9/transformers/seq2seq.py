@@ -22,8 +22,8 @@ from hour9.engine.randomness import seed_all
 from hour9.engine.run import Run
 from hour9.engine.weights import load_model, save_model
 from hour9.transformers.attention import KeyValueCache
-from hour9.transformers.beam import END, PAD, START, UNKNOWN, beam_search, greedy
 from hour9.transformers.batches import buckets
+from hour9.transformers.beam import END, PAD, START, UNKNOWN, beam_search, greedy
 from hour9.transformers.layers import DecoderCache, DecoderLayer, EncoderLayer, LayerShape
 from hour9.transformers.positions import SinusoidalPositions
 from hour9.transformers.settings import Seq2SeqSettings
