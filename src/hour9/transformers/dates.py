@@ -1,5 +1,5 @@
 # ruff: noqa: SIM905 - a word list reads better as a text
-"""Dates as people write them, and as ISO 8601 does: `the 3rd of May, '17` is 2017-05-03.
+"""Dates as people write them, and as ISO 8601 does: `3 May '17` is 2017-05-03.
 
 One rule for each way of writing makes every text mean one day: numbers between points or dashes
 begin with the day, between slashes with the month (as in America) unless the year stands first,
