@@ -5,7 +5,7 @@ SHARED ?= ../shared/data
 # Named after this folder: a copy of the tree makes its own environment.
 READY := .venv/ready-$(shell pwd | cksum | cut -d' ' -f1)
 
-.PHONY: run test ui lint lock bench quality studies install
+.PHONY: run test ui lint lock bench errors quality studies install
 
 run: $(READY)            ## the whole pipeline, from raw data to the registry
 	@$(BIN)/hour9 run
@@ -24,6 +24,16 @@ bench: $(READY)          ## side by side with peers, to benchmarks/results.json
 	@test ! -d $(SHARED)/planetoid || \
 		$(BIN)/python benchmarks/graphs_speed.py --root $(SHARED)/planetoid
 	@$(BIN)/python benchmarks/graph_memory.py
+	@$(BIN)/python benchmarks/gpt_speed.py
+	@test ! -d $(SHARED)/tudataset || \
+		$(BIN)/python benchmarks/molecules_speed.py --root $(SHARED)/tudataset
+	@$(BIN)/python benchmarks/qlearning_speed.py
+	@$(BIN)/python benchmarks/cartpole_speed.py --seeds 6-10
+	@test ! -d $(SHARED)/sst2 || $(BIN)/python benchmarks/sentiment_speed.py --root $(SHARED)/sst2
+
+errors: $(READY)         ## how often each gate errs, to docs/gates.md; how long the gates take
+	@$(BIN)/python benchmarks/gate_errors.py
+	@$(BIN)/python benchmarks/judge_speed.py
 
 quality: $(READY)        ## accuracy and return over several seeds; real sets where they are at hand
 	@$(BIN)/python benchmarks/nodes_quality.py
@@ -32,6 +42,10 @@ quality: $(READY)        ## accuracy and return over several seeds; real sets wh
 	@test ! -d $(SHARED)/planetoid || for candidate in nodes-gcn nodes-gat; do \
 		$(BIN)/python benchmarks/nodes_quality.py --root $(SHARED)/planetoid --name Cora \
 			--candidate $$candidate; done
+	@test ! -d $(SHARED)/tudataset || for name in MUTAG PROTEINS; do \
+		$(BIN)/python benchmarks/molecules_quality.py --root $(SHARED)/tudataset --name $$name; done
+	@test ! -d $(SHARED)/moleculenet || $(BIN)/python benchmarks/molecules_quality.py \
+		--root $(SHARED)/moleculenet/graphs_npz --name esol
 	@test ! -d $(SHARED)/sst2 || \
 		$(BIN)/python benchmarks/sentiment_quality.py --root $(SHARED)/sst2 --seeds 3
 

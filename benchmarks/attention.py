@@ -18,11 +18,11 @@ from collections.abc import Callable
 import numpy as np
 import torch
 import torch.nn.functional as F
-from record import Call, Pair, measure, record
 from torch import Tensor, nn
 
 from hour9.transformers.attention import MultiHeadAttention
 from hour9.transformers.attention_numpy import attention, blocked_attention
+from record import Call, Pair, measure, record
 
 HEADS, CHANNELS_PER_HEAD = 8, 64
 LENGTHS = (512, 1024, 2048)

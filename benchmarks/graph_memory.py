@@ -27,11 +27,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from record import compare, record
 
 from hour9.graphs.nodes import Lesson, build
 from hour9.graphs.receptive_field import Rows, Surroundings
 from hour9.graphs.settings import Gcn
+from record import compare, record
 
 SIZES = (10_000, 100_000, 1_000_000)
 WAYS = {"neighbours drawn": [10, 5], "whole graph": []}

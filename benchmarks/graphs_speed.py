@@ -26,7 +26,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from record import Pair, compare, measure, record
 from torch import Tensor, nn
 
 from hour9.engine.checkpoint import Checkpoint
@@ -37,6 +36,7 @@ from hour9.graphs.nodes import TASK, Lesson, build, labelled, surroundings
 from hour9.graphs.settings import Gat, Gcn, OnNodes
 from hour9.graphs.tables import Graph
 from hour9.task import Source, Tables, without_test
+from record import Pair, compare, measure, record
 
 EXAMPLES: dict[str, OnNodes] = {  # PyG's own settings
     "gcn": Gcn(

@@ -17,11 +17,9 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"  # by NumPy
 import argparse
 import copy
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from record import Pair, measure, record
 from torch import Tensor, nn
 from torch_geometric.data import Batch, Data
 from torch_geometric.loader import DataLoader
@@ -31,7 +29,8 @@ from hour9.graphs.batches import Graphs, batches
 from hour9.graphs.gin import GIN
 from hour9.graphs.molecule_tables import to_graphs
 from hour9.graphs.molecules import TASK, described, targets_of
-from hour9.task import Source, Tables
+from hour9.task import Source
+from record import Pair, measure, record
 
 SETTINGS = {"hidden": 32, "layers": 5, "dropout": 0.5}  # the widest of Xu et al. 2019
 BATCHES = (32, 128)

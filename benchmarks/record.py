@@ -18,6 +18,19 @@ Call = Callable[[], object]
 
 
 @dataclass(frozen=True)
+class Row:
+    """A line of benchmarks/results.json; a ratio over 1 means that ours is better."""
+
+    name: str
+    ours: float
+    peer: float
+    peer_name: str
+    unit: str
+    ratio: float
+    runs: int
+
+
+@dataclass(frozen=True)
 class Pair:
     """Two ways to the same result."""
 
@@ -30,7 +43,7 @@ class Pair:
     processor's cache, not its own."""
 
 
-def measure(pair: Pair, rounds: int) -> dict[str, object]:
+def measure(pair: Pair, rounds: int) -> Row:
     """A row of the results; who goes first alternates."""
     times: dict[Call, list[float]] = {pair.ours: [], pair.peer: []}
     calls = [pair.ours, pair.peer]
@@ -51,7 +64,7 @@ def measure(pair: Pair, rounds: int) -> dict[str, object]:
         f"{np.median(peer):8.2f} ms: {ratio:.2f} ({low:.2f} to {high:.2f})",
         flush=True,
     )
-    row = Row(
+    return Row(
         name=pair.name,
         ours=round(float(np.median(ours)), 3),
         peer=round(float(np.median(peer)), 3),
@@ -59,10 +72,7 @@ def measure(pair: Pair, rounds: int) -> dict[str, object]:
         unit="CPU ms, one thread",
         ratio=round(ratio, 3),
         runs=rounds,
-        machine=machine(),
-        date=today(),
     )
-    return asdict(row)
 
 
 def compare(
@@ -72,41 +82,13 @@ def compare(
     peer_name: str,
     unit: str,
     less_is_better: bool = False,
-) -> dict[str, object]:
+) -> Row:
     """A row of the results: what both reach, means over the runs."""
     us, them = float(np.mean(ours)), float(np.mean(peer))
     print(f"{name:45} ours {us:8.2f}, {peer_name} {them:8.2f} {unit}", flush=True)
-    row = Row(
-        name=name,
-        ours=round(us, 3),
-        peer=round(them, 3),
-        peer_name=peer_name,
-        unit=unit,
-        ratio=round(them / us if less_is_better else us / them, 3),
-        runs=len(ours),
-        machine=machine(),
-        date=today(),
-    )
-    return asdict(row)
-
-
-def today() -> str:
-    return date.today().isoformat()
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of benchmarks/results.json."""
-
-    name: str
-    ours: float
-    peer: float
-    peer_name: str
-    unit: str
-    ratio: float
-    runs: int
-    machine: str
-    date: str
+    rounded = round(us, 3), round(them, 3)
+    ratio = round(them / us if less_is_better else us / them, 3)
+    return Row(name, *rounded, peer_name, unit, ratio, len(ours))
 
 
 def machine() -> str:
@@ -118,8 +100,9 @@ def machine() -> str:
     return f"{model}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}"
 
 
-def record(rows: list[dict[str, object]]) -> None:
-    """Replace the rows of the same name, keep the others."""
+def record(rows: list[Row]) -> None:
+    """Say where and when they were measured; replace those of the same name, keep the others."""
+    here = {"machine": machine(), "date": date.today().isoformat()}
     old = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
-    new = {row["name"]: row for row in [*old, *rows]}
+    new = {row["name"]: row for row in [*old, *({**asdict(row), **here} for row in rows)]}
     RESULTS.write_text(json.dumps(list(new.values()), indent=1) + "\n")

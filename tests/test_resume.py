@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,22 @@ from hour9.params import read_params
 from hour9.registry.lineage import dvc_md5
 from hour9.stage import WARM
 
+StageRunner = Callable[..., object]
+
 TINY = [f"candidates.textgen-pretrained.{s}" for s in ("channels=16", "layers=1", "batch_size=128")]
-SMALL = {  # long enough to be killed in the middle, short enough for a test
+# Long enough to be killed in the middle, short enough for a test. sentiment-int8 learns nothing.
+SMALL = {
     "sentiment-bert": ["tasks.sentiment.source.size=400", "candidates.sentiment-bert.epochs=2"],
+    "sentiment-encoder": [
+        "tasks.sentiment.source.size=400",
+        "candidates.sentiment-encoder.epochs=12",
+    ],
+    "sentiment-student": [
+        "tasks.sentiment.source.size=400",
+        "candidates.sentiment-bert.epochs=1",
+        "candidates.sentiment-student.epochs=2",
+        "candidates.sentiment-student.copies=0",
+    ],
     "textgen-pretrained": ["candidates.textgen-pretrained.epochs=2", *TINY],
     "textgen-gpt": ["candidates.textgen-gpt.epochs=60", *TINY],
     "textgen-scratch": ["candidates.textgen-scratch.epochs=10"],
@@ -26,8 +40,11 @@ SMALL = {  # long enough to be killed in the middle, short enough for a test
     "nodes-gat": ["candidates.nodes-gat.epochs=40"],
     "nodes-mpnn": ["candidates.nodes-mpnn.epochs=40"],
     "links-gcn": ["candidates.links-gcn.epochs=60"],
+    "molecules-gin": ["tasks.molecules.source.size=400", "candidates.molecules-gin.epochs=15"],
+    "molecules-mpnn": ["tasks.molecules.source.size=400", "candidates.molecules-mpnn.epochs=8"],
     "taxi-qlearning": [],
-    "cartpole-dqn": ["candidates.cartpole-dqn.steps=4000"],
+    "cartpole-dqn": ["candidates.cartpole-dqn.steps=4000", "candidates.cartpole-dqn.seeds=2"],
+    "cartpole-rainbow-lite": ["candidates.cartpole-rainbow-lite.steps=6000"],
 }
 
 
@@ -38,12 +55,9 @@ def test_a_killed_training_resumes_to_the_same_bytes_in_one_run(
     set_params(SMALL[candidate])
     section = read_params()["candidates"][candidate]
     task = section["task"]
-    if section["parent"].startswith("data/weights"):
-        stage("weights", Path(section["parent"]).name)
     stage("ingest", task)
     stage("validate", task)
-    if section["parent"].startswith("models/"):
-        stage("train", Path(section["parent"]).name)
+    bring_parent(section["parent"], stage)
     out = project / "models" / task / candidate
     curve = project / "reports" / task / candidate / "curve.json"
 
@@ -57,10 +71,21 @@ def test_a_killed_training_resumes_to_the_same_bytes_in_one_run(
     assert curve.read_bytes() == expected_curve
 
     client = MlflowClient(f"sqlite:///{project}/mlruns/mlflow.db")
-    runs = client.search_runs([client.get_experiment_by_name(task).experiment_id])
+    experiment = client.get_experiment_by_name(task).experiment_id
+    runs = client.search_runs([experiment], f"tags.`hour9.candidate` = '{candidate}'")
     assert [run.info.status for run in runs] == ["FINISHED", "FINISHED"]
     points = [client.get_metric_history(run.info.run_id, "validation") for run in runs]
     assert [len(p) for p in points] == [len(json.loads(expected_curve))] * 2
+
+
+def bring_parent(parent: str, stage: StageRunner) -> None:
+    """What a training starts from, where that is neither made nor data: weights, another model."""
+    if parent.startswith("data/weights"):
+        stage("weights", Path(parent).name)
+    if parent.startswith("models"):
+        name = Path(parent).name
+        bring_parent(read_params()["candidates"][name]["parent"], stage)
+        stage("train", name)
 
 
 def stop_in_the_middle(project: Path, candidate: str, warm: str) -> None:

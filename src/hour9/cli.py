@@ -115,6 +115,10 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("version", metavar="TASK@ALIAS", help="or TASK/NUMBER")
     add.set_defaults(command=reproduce)
 
+    add = commands.add_parser("watch", help="see a task's challenger play, where there is a screen")
+    add.add_argument("task")
+    add.set_defaults(command=watch)
+
     add = commands.add_parser("ui", help="serve the MLflow and Prefect UIs on loopback")
     add.add_argument("--prefect-port", type=int, default=4200)
     add.add_argument("--mlflow-port", type=int, default=5000)
@@ -317,7 +321,7 @@ def predict(asked: argparse.Namespace) -> int:
     connect()
     address = in_charge(asked.task, asked.alias)
     try:
-        requests = pd.DataFrame(read_requests(asked.request))
+        requests = pd.DataFrame([spread(row) for row in read_requests(asked.request)])
         model = mlflow.pyfunc.load_model(f"models:/{address}")
         answers = model.predict(requests)
         texts = requests.get("text", [""]) if asked.explain else []
@@ -386,6 +390,18 @@ def show_words(words: list[tuple[str, float]]) -> None:
     console.print(line)
 
 
+def spread(row: dict[str, Any]) -> dict[str, Any]:
+    """A list in a request stands for numbered columns: observation → observation_0, …"""
+    flat: dict[str, Any] = {}
+    for name, value in row.items():
+        flat |= (
+            {f"{name}_{n}": part for n, part in enumerate(value)}
+            if isinstance(value, list)
+            else {name: value}
+        )
+    return flat
+
+
 class NoAnswer(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised
     """No such version, or a request that its signature does not take."""
 
@@ -451,6 +467,26 @@ def check_task(name: str) -> str:
     if name not in known:
         raise UnknownName(f"no task '{name}' in params.yaml; there are {', '.join(known)}")
     return name
+
+
+def watch(asked: argparse.Namespace) -> int:
+    """Play an episode in a window; where there is no screen, name the animation."""
+    from hour9.params import MODELS, RECEIPTS, REPORTS
+    from hour9.task import NoScreen, load_task
+
+    task = load_task(asked.task)
+    if task.watch is None:
+        raise NoAnswer(f"{asked.task} plays no episodes: there is nothing to watch")
+    receipt = RECEIPTS / f"{asked.task}.json"
+    best = json.loads(receipt.read_text())["challenger"] if receipt.exists() else None
+    if best is None:
+        raise NoAnswer(f"{asked.task} has no challenger: hour9 run --task {asked.task}")
+    try:
+        print(f"{best} returned {task.watch(MODELS / asked.task / best):g}")
+    except NoScreen as error:
+        film = next((REPORTS / asked.task / best / "pictures").glob("*.gif"), None)
+        raise NoAnswer(f"{error}; an episode of {best} is filmed in {film}") from None
+    return 0
 
 
 def ui(asked: argparse.Namespace) -> int:

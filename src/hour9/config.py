@@ -24,16 +24,35 @@ from hour9.transformers.settings import WeightsConfig
 
 class Thresholds(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """What a model must satisfy, on the scale of its task's score. None asks for no gate, except
-    that floor and overfitting then hold: they are asked of every model."""
+    that floor and overfitting then hold: they are asked of every model. See docs/gates.md."""
 
     floor: float | None = Field(description="least gain over the baseline on test")
     overfitting: float | None = Field(description="largest train minus test score")
+    divergence: float | None = Field(
+        None, ge=0, description="largest fall of the validation score after its best"
+    )
     counterfactual: float | None = Field(
         None, description="largest mean change of score when only the identity is swapped"
+    )
+    shift: float | None = Field(
+        None, description="largest mean change of output towards one of two identities"
     )
     group_gap: float | None = Field(
         None, description="largest best minus worst group's mean score, in any slice"
     )
+    leakage: float | None = Field(
+        None, ge=0, le=1, description="largest share of test cases with a twin in training"
+    )
+    identifiers: float | None = Field(
+        None, ge=0, le=1, description="largest share of a target that the order of ids gives away"
+    )
+    calibration: float | None = Field(
+        None, ge=0, le=1, description="largest expected calibration error"
+    )
+    robustness: float | None = Field(
+        None, description="largest fall of the score when the cases are perturbed"
+    )
+    budget: float | None = Field(None, gt=0, description="largest model, in megabytes")
     seeds: float | None = Field(
         None, description="least gain over the baseline by the lower bound over an agent's seeds"
     )
@@ -55,6 +74,10 @@ class TaskConfig(BaseModel, frozen=True, extra="forbid"):
 class Config(BaseModel, frozen=True, extra="forbid"):
     """All of params.yaml; a candidate's section is checked by its architecture's class."""
 
+    probes: str = Field(
+        description="relative file or folder of probe sentences: the project's own, or the Equity "
+        "Evaluation Corpus"
+    )
     weights: dict[str, WeightsConfig]
     tasks: dict[str, TaskConfig]
     candidates: dict[str, dict[str, Any]]
@@ -106,6 +129,7 @@ def misplaced(params: dict[str, Any], name: str, section: dict[str, Any]) -> lis
 def places(params: dict[str, Any]) -> dict[str, str]:
     """Every path in the file: each enters dvc.lock."""
     return {
+        "probes": params["probes"],
         **{f"weights.{n}.root": s["root"] for n, s in params["weights"].items()},
         **{f"tasks.{n}.source.root": s["source"]["root"] for n, s in params["tasks"].items()},
         **{

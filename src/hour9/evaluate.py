@@ -9,7 +9,9 @@ import pandas as pd
 from hour9.engine.device import prepare_threads
 from hour9.engine.settings import load_settings
 from hour9.params import DATA, MODELS, REPORTS
-from hour9.task import SPLITS, Tables, Task, load_task, read_tables
+from hour9.task import HIDDEN, SPLITS, Tables, Task, load_task, only, read_tables
+
+NOISE_SEED = 9  # of the perturbed cases: the same for all candidates
 
 
 class IncompleteEvidence(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised
@@ -22,23 +24,25 @@ def evaluate(name: str) -> None:
     prepare_threads(settings.threads)
     task = load_task(settings.task)
     tables = read_tables(DATA / settings.task)
-    evidence = gather(task, MODELS / settings.task / name, tables)
+    model = MODELS / settings.task / name
+    evidence = gather(task, model, tables).assign(megabytes=megabytes(model))
     report = REPORTS / settings.task / name
     report.mkdir(parents=True, exist_ok=True)
     evidence.to_parquet(report / "evidence.parquet", index=False)
     metric = task.metric if isinstance(task.metric, str) else task.metric(tables)
-    metrics = {"metric": metric, **summary(evidence)}
+    metrics = {"metric": metric, **summary(evidence), "megabytes": megabytes(model)}
     (report / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     pictures = report / "pictures"
     shutil.rmtree(pictures, ignore_errors=True)
     pictures.mkdir()
     if task.draw:
-        task.draw(MODELS / settings.task / name, tables, pictures)
+        task.draw(model, tables, pictures)
     print(", ".join(f"{split} {value:.4g}" for split, value in summary(evidence).items()))
 
 
 def gather(task: Task, model: Path, tables: Tables) -> pd.DataFrame:
-    """The cases with the columns score, baseline and what else the task measures of each."""
+    """The cases with all that the gates may see of them: what the task measures of each, its twin
+    in training if it has one, and the score of a test case when perturbed."""
     baseline = task.baseline(tables).rename(columns={"score": "baseline"})
     scores = task.score(model, tables)
     evidence = tables["cases"].merge(scores, on="case", how="left", validate="one_to_one")
@@ -47,11 +51,40 @@ def gather(task: Task, model: Path, tables: Tables) -> pd.DataFrame:
         if evidence[column].isna().any():
             lost = evidence.loc[evidence[column].isna(), "case"].tolist()
             raise IncompleteEvidence(f"{len(lost)} cases have no {column}, e.g. {lost[:3]}")
+    if task.fingerprint:
+        evidence["twin"] = twins(tables["cases"], task.fingerprint(tables))
+    if task.perturb:
+        worse = task.score(model, task.perturb(only(tables, asked_once(tables)), NOISE_SEED))
+        evidence["perturbed"] = evidence["case"].map(worse.set_index("case")["score"])
     return evidence
 
 
+def asked_once(tables: Tables) -> pd.Series:
+    """Which cases are test cases, and no counterfactuals of others."""
+    cases = tables["cases"]
+    original = cases["pair"] == "" if "pair" in cases else True
+    return (cases["split"] == "test") & original
+
+
+def twins(cases: pd.DataFrame, prints: pd.DataFrame) -> pd.Series:
+    """For each test case one that training sees and that has a fingerprint in common, else ''."""
+    hidden = cases["case"][cases["split"].isin(HIDDEN)]
+    seen = prints[~prints["case"].isin(hidden)].drop_duplicates("fingerprint")
+    known = prints["fingerprint"].map(seen.set_index("fingerprint")["case"])
+    found = prints.assign(twin=known).dropna(subset="twin").drop_duplicates("case")
+    test = cases["case"].where(cases["split"] == "test")
+    return test.map(found.set_index("case")["twin"]).fillna("")
+
+
+def megabytes(folder: Path) -> float:
+    """The size of all files in a folder, in 10^6 bytes."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
+
+
 def summary(evidence: pd.DataFrame) -> dict[str, float]:
-    """Mean score of each split, and the baseline's on the test cases."""
+    """Mean score of each split, and the baseline's on test. A counterfactual does not count."""
+    if "pair" in evidence:
+        evidence = evidence[evidence["pair"] == ""]
     means = evidence.groupby("split")["score"].mean()
     test = evidence[evidence["split"] == "test"]
     return {

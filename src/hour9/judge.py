@@ -1,4 +1,7 @@
-"""Judge: the gates over the evidence, and nothing else. So a new threshold re-runs only this."""
+"""Judge: the gates over the evidence and the learning curve, and nothing else.
+
+So a new threshold re-runs only this.
+"""
 
 import json
 from dataclasses import asdict
@@ -16,7 +19,8 @@ def judge(name: str) -> None:
     thresholds = params["tasks"][task]["thresholds"]
     report = REPORTS / task / name
     evidence = pd.read_parquet(report / "evidence.parquet")
-    verdicts = judge_all(evidence, thresholds)
+    curve = pd.DataFrame(json.loads((report / "curve.json").read_text()))
+    verdicts = judge_all(evidence, thresholds, curve)
     result = {"verdict": overall(verdicts), "gates": [asdict(v) for v in verdicts]}
     (report / "gates.json").write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
     print(f"{result['verdict']}: " + "; ".join(f"{v.name} {v.verdict}, {v.why}" for v in verdicts))

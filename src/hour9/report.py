@@ -1,15 +1,22 @@
 """Report: reports/index.html, the page to look at. One file, nothing loaded from elsewhere."""
 
+from __future__ import annotations
+
 import base64
 import io
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from hour9.gates.calibration import BINS, binned
+from hour9.gates.cases import originals
 from hour9.gates.statistics import bootstrap_mean
 from hour9.gates.verdict import Estimate
 from hour9.params import REPORTS, read_params
 from hour9.registry.versions import judged, registered
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PAGE = REPORTS / "index.html"
 STANDING = REPORTS / "standing.json"  # the same for programs, and for whoever will not wait
@@ -29,6 +36,7 @@ def report(name: str = "") -> None:
     for row in rows:
         folder = REPORTS / row["task"] / row["candidate"]
         row["curve"] = curve_svg(folder / "curve.json")
+        row["reliability"] = reliability_svg(folder / "evidence.parquet")
         row["pictures"] = [
             {"title": path.stem.replace("_", " "), "data": inline(path)}
             for path in sorted((folder / "pictures").glob("*.*"))
@@ -64,8 +72,7 @@ def measured(task: str, candidate: str) -> dict[str, Any]:
         unknown = ("metric", "score", "interval", "baseline", "verdict", "version", "run_id")
         return {**dict.fromkeys(unknown), "gates": [], "aliases": []}
     metrics, gates = (json.loads((folder / name).read_text()) for name in FILES)
-    evidence = pd.read_parquet(folder / "evidence.parquet", columns=["split", "score", "baseline"])
-    test = evidence[evidence["split"] == "test"]
+    test = originals(pd.read_parquet(folder / "evidence.parquet"), "test")
     found: Estimate = bootstrap_mean(test["score"].to_numpy(float))
     version = registered(judged(task, candidate))
     promotion = version.pop("promotion")  # judged later, against the champion of that moment
@@ -99,6 +106,34 @@ def curve_svg(path: Path) -> str:
         axis.set_ylabel(name, color=colour)
         axis.set_xlabel("step: optimizer updates, or steps in the environment")
         axis.spines["top"].set_visible(False)
+    return svg(figure)
+
+
+def reliability_svg(path: Path) -> str:
+    """The reliability diagram (DeGroot & Fienberg 1983); empty where there is no confidence."""
+    if not path.exists():
+        return ""
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    test = originals(pd.read_parquet(path), "test")
+    if "confidence" not in test or len(test) < BINS:
+        return ""
+    sure, right = binned(*(test[name].to_numpy(float) for name in ("confidence", "score")))
+    figure = Figure(figsize=(3.4, 3.2), layout="constrained")
+    axis = figure.subplots()
+    low = min(sure.min(), right.min()) - 0.03
+    axis.plot([low, 1.03], [low, 1.03], color="#8c959f", linewidth=1, linestyle="--")
+    axis.plot(sure, right, "o-", color=COLOURS["validation"], markersize=4)
+    axis.text(0.97, 0.05, "below the line: too sure", transform=axis.transAxes, ha="right")
+    axis.set(xlabel="how sure it is", ylabel="how often it is right")
+    axis.set(xlim=(low, 1.03), ylim=(low, 1.03), aspect="equal")
+    axis.spines[["top", "right"]].set_visible(False)
+    return svg(figure)
+
+
+def svg(figure: Figure) -> str:
+    """The figure as text that can stand in the page itself."""
     text = io.StringIO()
     figure.savefig(text, format="svg")
     return text.getvalue()[text.getvalue().index("<svg") :]

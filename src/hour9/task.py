@@ -4,14 +4,15 @@ A task keeps its data in tables, and one of them is `cases`: a row for each thin
 scored on (a text, a node, an episode), with the columns
 
     case        a stable name of the row
-    split       train, validation or test; empty until `validate` deals it
+    split       train, validation, test or probe; empty until `validate` deals it
     target      what the model must find; it stands in this table and in no other
     group.<g>   slices for the bias gates
     pair        the case of which this one is the counterfactual
 
 A trained model gives each case one score, higher is better. So overfitting is a difference
 between splits, bias one between groups, and a comparison one between models on the same cases,
-for text, graphs and agents alike.
+for text, graphs and agents alike. A `probe` is a case that asks one thing only, such as whether
+an identity matters: it is scored, but neither learned from nor counted.
 """
 
 from __future__ import annotations
@@ -32,11 +33,27 @@ if TYPE_CHECKING:  # importing it costs ten seconds; only `validate` pays them
 
     from hour9.engine.run import Run
 
-__all__ = ["SPLITS", "Source", "Tables", "Task", "load_task", "read_tables", "write_tables"]
+__all__ = [
+    "SPLITS",
+    "NoScreen",
+    "Source",
+    "Tables",
+    "Task",
+    "load_task",
+    "read_tables",
+    "write_tables",
+]
 
 SPLITS = ("train", "validation", "test")
+PROBE = "probe"
+HIDDEN = ("test", PROBE)
+"""Splits that no training sees."""
 
 Tables = dict[str, pd.DataFrame]
+
+
+class NoScreen(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised
+    """There is nothing to open a window on."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +75,8 @@ class Task:
     """Train one candidate into `run.folder`. The test cases are not in `run.tables`."""
 
     score: Callable[[Path, Tables], pd.DataFrame]
-    """Model folder, tables -> columns case, score and, where there is one, confidence."""
+    """Model folder, tables -> columns case, score and, where there are such, `confidence` and
+    `output`: the number that the model decided by, in which a counterfactual may move it."""
 
     baseline: Callable[[Tables], pd.DataFrame]
     """The simplest honest competitor, fitted on the train split -> columns case, score."""
@@ -69,12 +87,22 @@ class Task:
     example: Callable[[Tables], pd.DataFrame]
     """A few requests that `answer` can take: the signature of the registered model."""
 
+    probes: Callable[[Path], Tables] | None = None
+    """A file or folder of the user's, or of ours -> rows for the tables: cases of split probe."""
+
+    fingerprint: Callable[[Tables], pd.DataFrame] | None = None
+    """Columns case, fingerprint: cases that have one in common are the same, or nearly. A case may
+    have several rows. See sources/fingerprints.py."""
+
+    perturb: Callable[[Tables, int], Tables] | None = None
+    """Test cases with their tables, a seed -> the same cases, a little worse to make out."""
+
     draw: Callable[[Path, Tables, Path], None] | None = None
     """Model folder, tables, a folder that is there -> pictures in it, PNG or GIF: what the model
     looks at. The same model gives the same bytes; the file's name is the picture's title."""
 
     watch: Callable[[Path], float] | None = None
-    """Model folder -> play an episode in a window; what it returned."""
+    """Model folder -> play an episode in a window; what it returned. Raises NoScreen."""
 
     explain: Callable[[Path], Callable[[str], list[tuple[str, float]]]] | None = None
     """Model folder -> a function from a text to its words, each with what it added to the answer:
@@ -103,11 +131,13 @@ def write_tables(tables: Tables, folder: Path) -> None:
 
 def without_test(tables: Tables) -> Tables:
     """The tables as a training may see them: no row of any table that names a test case."""
-    cases = tables["cases"]
-    hidden = cases.loc[cases["split"] == "test", "case"]
+    return only(tables, ~tables["cases"]["split"].isin(HIDDEN))
+
+
+def only(tables: Tables, chosen: pd.Series) -> Tables:
+    """The chosen cases, and of every table that names cases the rows that name these."""
+    cases = tables["cases"].loc[chosen, "case"]
     return {
-        name: table[~table["case"].isin(hidden)].reset_index(drop=True)
-        if "case" in table
-        else table
+        name: table[table["case"].isin(cases)].reset_index(drop=True) if "case" in table else table
         for name, table in tables.items()
     }

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from hour9.params import DATA, RAW
-from hour9.task import SPLITS, Tables, Task, load_task, read_tables, write_tables
+from hour9.task import PROBE, SPLITS, Tables, Task, load_task, read_tables, write_tables
 
 if TYPE_CHECKING:
     from great_expectations.expectations import Expectation
@@ -74,7 +74,7 @@ def shared_contract(cases: pd.DataFrame) -> list[Expectation]:
         expect.ExpectColumnValuesToNotBeNull(column="case"),
         expect.ExpectColumnValuesToBeUnique(column="case"),
         expect.ExpectColumnValuesToNotBeNull(column="split"),
-        expect.ExpectColumnValuesToBeInSet(column="split", value_set=list(SPLITS)),
+        expect.ExpectColumnValuesToBeInSet(column="split", value_set=[*SPLITS, PROBE]),
         *[
             expect.ExpectColumnDistinctValuesToContainSet(column="split", value_set=[split])
             for split in SPLITS

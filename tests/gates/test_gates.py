@@ -5,13 +5,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hour9.gates import GATES, judge_all, overall
-from hour9.gates.bias import counterfactual, group_gap
+from hour9.gates.calibration import calibration
+from hour9.gates.counterfactual import counterfactual, shift
 from hour9.gates.floor import floor
+from hour9.gates.group_gap import group_gap
+from hour9.gates.leakage import identifiers
 from hour9.gates.overfitting import overfitting
-from hour9.gates.statistics import bootstrap_difference, bootstrap_mean
+from hour9.gates.statistics import bootstrap_difference, bootstrap_mean, largest, share
 from hour9.gates.verdict import Verdict
 
 RNG = np.random.default_rng(0)
+NO_CURVE = pd.DataFrame()
 
 
 def evidence(train: float, test: float, baseline: float, n: int = 1000) -> pd.DataFrame:
@@ -37,11 +41,6 @@ def test_floor_compares_with_the_baseline(baseline, verdict):
 @pytest.mark.parametrize(("train", "verdict"), [(0.82, "pass"), (1.0, "reject"), (0.9, "hold")])
 def test_overfitting_is_the_gap_between_train_and_test(train, verdict):
     assert overfitting(evidence(train, 0.8, 0.5), 0.1).verdict == verdict
-
-
-@pytest.mark.parametrize("gate", GATES.values(), ids=GATES.keys())
-def test_too_little_evidence_holds(gate):
-    assert gate(evidence(1.0, 1.0, 0.0, n=10), 0.1).verdict == "hold"
 
 
 def pairs(flips: float, n: int = 400) -> pd.DataFrame:
@@ -71,7 +70,106 @@ def test_group_gap_finds_the_slice_that_is_served_worst(worse, verdict):
     ).assign(**{"group.even": lambda t: np.where(t.index % 2, "odd", "even")})
     found = group_gap(table, 0.1)
     assert found.verdict == verdict
-    assert "for who a" in found.why
+    assert ("0.8 for who a" in found.why) == (worse < 0.79)  # 0.01 is less than chance makes of it
+
+
+def test_group_gap_is_fairlearns():
+    from fairlearn.metrics import MetricFrame
+
+    table = evidence(0.8, 0.8, 0.5).query("split == 'test'")
+    table = table.assign(**{"group.who": RNG.choice(["a", "b", "c"], len(table))})
+    frame = MetricFrame(
+        metrics=lambda true, score: score.mean(),
+        y_true=table["score"],
+        y_pred=table["score"],
+        sensitive_features=table["group.who"],
+    )
+    assert group_gap(table, 0.1).value == pytest.approx(frame.difference(method="between_groups"))
+
+
+def test_of_many_equal_groups_one_that_looks_bad_by_chance_is_not_rejected():
+    """Twenty groups of 40: by chance alone the gap is 0.25 in the mean, and the truth is zero."""
+    who = np.repeat([f"group {i}" for i in range(20)], 40)
+    verdicts = []
+    for seed in range(20):
+        score = (np.random.default_rng(seed).random(800) < 0.8).astype(float)
+        table = pd.DataFrame({"split": "test", "score": score, "group.who": who})
+        verdicts.append(group_gap(table, 0.05).verdict)
+    assert verdicts.count("reject") <= 2
+
+
+def test_a_counterfactual_counts_only_as_one():
+    """The same cases once more, all wrong, as counterfactuals: no score may change."""
+    table = pairs(0.0)
+    worse = table.assign(score=np.where(table["pair"] == "", table["score"], 0.0))
+    assert floor(worse, 0.0).value == floor(table, 0.0).value
+    assert floor(table, 0.0).n == 400
+
+
+def test_a_counterfactual_without_its_original_is_no_evidence():
+    table = pairs(0.0)
+    assert counterfactual(table.drop(index=3), 0.1).verdict == "reject"
+
+
+def test_a_lean_is_seen_though_nothing_flips_and_has_a_direction():
+    table = pairs(0.0).assign(output=0.6, **{"group.identity": "men"})
+    table.loc[table["pair"] != "", "group.identity"] = "women"
+    leaning = table["output"].where(table["group.identity"] == "men", 0.9)
+    assert counterfactual(table, 0.1).verdict == "pass"
+    assert shift(table.assign(output=leaning), 0.1).value == pytest.approx(0.3)
+    # Half of the pairs the other way round: the lean is the same, as it is to women.
+    half = table["case"].str.extract(r"(\d+)")[0].astype(int) % 2 == 0
+    other = {"men": "women", "women": "men"}
+    table["group.identity"] = table["group.identity"].where(
+        half, table["group.identity"].map(other)
+    )
+    leaning = table["output"].where(table["group.identity"] == "men", 0.9)
+    assert shift(table.assign(output=leaning), 0.1).value == pytest.approx(0.3)
+
+
+def test_the_worst_pair_of_identities_is_named_and_judged():
+    fair, unfair = pairs(0.0), pairs(0.5)
+    named = [
+        t.assign(
+            case=f"{x}-" + t["case"],
+            pair=("" + (f"{x}-" + t["pair"])).where(t["pair"] != "", ""),
+            **{"group.identity": np.where(t["pair"] == "", "men", x)},
+        )
+        for x, t in (("women", fair), ("robots", unfair))
+    ]
+    found = counterfactual(pd.concat(named, ignore_index=True), 0.3)
+    assert found.verdict == "reject"
+    assert found.value == 0.5
+    assert "men and robots" in found.why
+
+
+def test_calibration_error_is_how_much_too_sure_it_is():
+    sure = np.linspace(0.7, 0.95, 20_000)
+    right = (np.random.default_rng(0).random(20_000) < sure - 0.2).astype(float)
+    table = pd.DataFrame({"split": "test", "score": right, "confidence": sure})
+    assert calibration(table, 0.1).value == pytest.approx(0.2, abs=0.01)
+
+
+def test_calibration_error_of_an_honest_model_is_zero_in_the_mean_however_few_cases():
+    """The plain estimate is 0.1 here; what ours keeps is the noise of the cases it is cut at 0."""
+    found = []
+    for seed in range(50):
+        random = np.random.default_rng(seed)
+        sure = random.uniform(0.5, 1.0, 150)
+        right = (random.random(150) < sure).astype(float)
+        table = pd.DataFrame({"split": "test", "score": right, "confidence": sure})
+        found.append(calibration(table, 0.1).value)
+    assert np.mean(found) < 0.03
+
+
+def test_sorted_targets_are_given_away_by_the_ids_whatever_the_order_of_the_rows():
+    targets = np.repeat(["cat", "dog", "fox"], 100)
+    table = pd.DataFrame(
+        {"case": [f"image-{i}" for i in range(300)], "split": "test", "target": targets}
+    ).sample(frac=1, random_state=0)
+    assert identifiers(table, 0.2).value > 0.98
+    mixed = table.assign(target=np.random.default_rng(0).permutation(targets))
+    assert identifiers(mixed, 0.2).verdict == "pass"
 
 
 def test_small_and_unnamed_groups_are_not_judged():
@@ -82,25 +180,29 @@ def test_small_and_unnamed_groups_are_not_judged():
 
 def test_a_task_is_asked_for_what_it_has_thresholds_and_always_for_the_first_two():
     table = evidence(0.9, 0.9, 0.1)
-    asked = judge_all(table, {"floor": 0.0, "overfitting": None, "group_gap": None})
+    asked = judge_all(table, {"floor": 0.0, "overfitting": None, "group_gap": None}, NO_CURVE)
     assert {v.name: v.verdict for v in asked} == {"floor": "pass", "overfitting": "hold"}
-    asked = judge_all(table, {"floor": 0.0, "overfitting": 0.1, "counterfactual": 0.1})
+    asked = judge_all(table, {"floor": 0.0, "overfitting": 0.1, "counterfactual": 0.1}, NO_CURVE)
     assert [v.name for v in asked] == ["floor", "overfitting", "counterfactual"]
 
 
-@pytest.mark.parametrize("gate", GATES.values(), ids=GATES.keys())
-def test_no_threshold_is_never_a_pass(gate):
-    assert gate(evidence(1.0, 1.0, 0.0), None).verdict == "hold"
+def test_no_threshold_is_never_a_pass():
+    found = judge_all(evidence(1.0, 1.0, 0.0), {}, NO_CURVE)
+    assert [v.verdict for v in found] == ["hold", "hold"]
 
 
-@pytest.mark.parametrize("gate", GATES.values(), ids=GATES.keys())
+SCORED = ("floor", "overfitting", "counterfactual", "shift", "group_gap", "calibration")
+
+
+@pytest.mark.parametrize("gate", [*SCORED, "robustness", "seeds", "overestimation"])
 def test_a_score_that_is_no_number_is_never_a_pass(gate):
     table = pairs(0.0).assign(**{"group.who": lambda t: np.where(t.index % 2, "a", "b")})
-    table = pd.concat([table, table.assign(split="train")], ignore_index=True)
-    table.loc[[5, 505, 1000], "score"] = np.nan
+    table = table.assign(confidence=0.9, perturbed=table["score"])
+    table = pd.concat([table, table.assign(split="train", pair="")], ignore_index=True)
+    table.loc[[5, 405, 1000], "score"] = np.nan
     agents = ("score.seed0", "score.seed1", "score.seed2", "predicted", "realised")
     table = table.assign(**dict.fromkeys(agents, table["score"]))
-    assert gate(table, 0.1).verdict == "reject"
+    assert GATES[gate](table, 0.1).verdict == "reject"
 
 
 def test_one_rejection_rejects_and_no_gate_at_all_holds():
@@ -113,16 +215,16 @@ def test_one_rejection_rejects_and_no_gate_at_all_holds():
 
 
 def test_the_interval_covers_the_truth_as_often_as_it_says():
-    """Of 200 samples of a fair coin, about 95 in 100 intervals hold one half."""
+    """Of 200 samples of a fair coin, about 90 in 100 intervals hold one half."""
     draws = np.random.default_rng(1).integers(0, 2, size=(200, 300)).astype(float)
     found = [bootstrap_mean(sample) for sample in draws]
-    assert 0.90 <= np.mean([e.low <= 0.5 <= e.high for e in found]) <= 0.99
+    assert 0.85 <= np.mean([e.low <= 0.5 <= e.high for e in found]) <= 0.95
 
 
 def test_the_interval_is_that_of_the_normal_approximation_for_many_cases():
     values = np.random.default_rng(2).normal(size=20_000)
     found = bootstrap_mean(values)
-    half = 1.96 * values.std() / np.sqrt(len(values))
+    half = 1.645 * values.std() / np.sqrt(len(values))
     assert found.high - found.value == pytest.approx(half, rel=0.1)
 
 
@@ -135,3 +237,31 @@ def test_the_same_evidence_gives_the_same_interval():
 def test_a_sample_differs_from_itself_by_nothing(values):
     found = bootstrap_difference(np.array(values), np.array(values))
     assert found.low <= found.value == 0.0 <= found.high
+
+
+def test_many_different_values_have_the_interval_that_they_would_have_one_by_one():
+    """A sample of few values, and the same values told apart by next to nothing."""
+    values = np.random.default_rng(4).integers(0, 20, 5000).astype(float)
+    blurred = values + np.random.default_rng(5).uniform(0, 1e-6, 5000)
+    one, other = bootstrap_mean(values), bootstrap_mean(blurred)
+    assert (one.low, one.high) == pytest.approx((other.low, other.high), abs=0.02)
+    assert other.value == pytest.approx(blurred.mean())
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 40), (3, 40), (40, 40), (500, 1000)])
+def test_a_shares_interval_is_wilsons_as_scipy_has_it(hits, n):
+    from scipy.stats import binomtest
+
+    found = share(np.arange(n) < hits)
+    theirs = binomtest(hits, n).proportion_ci(0.90, method="wilson")
+    assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), abs=1e-4)
+
+
+def test_the_largest_of_one_is_that_one_and_of_many_is_bounded_below_for_all_at_once():
+    """Each of 50 quantities is 0 and measured with a standard error of 1."""
+    random = np.random.default_rng(0)
+    below = []
+    for _ in range(100):
+        values = random.normal(size=50)
+        below.append(largest(values, values + random.normal(size=(1000, 50))).low <= 0)
+    assert np.mean(below) >= 0.9

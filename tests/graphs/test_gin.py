@@ -2,11 +2,11 @@
 
 import torch
 from hypothesis import given
+from tests.graphs.test_batches import D, F, joined, lists_of_graphs, one_graph
 from torch import nn
 
 from hour9.graphs.batches import Graphs
 from hour9.graphs.gin import GIN, GraphIsomorphism
-from tests.graphs.test_batches import D, F, joined, lists_of_graphs, one_graph
 
 TRIANGLES = [(0, 1), (1, 2), (0, 2), (3, 4), (4, 5), (3, 5)]
 HEXAGON = [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (0, 5)]

@@ -222,3 +222,22 @@ def test_an_unknown_node_is_refused(model):
 
 def test_the_example_can_be_answered(tables, model):
     assert list(TASK.answer(model)(TASK.example(tables)).columns) == ["label", "confidence"]
+
+
+def test_nodes_with_the_same_features_are_the_same_whatever_their_edges(tables):
+    features = tables["features"]
+    first, second = tables["nodes"]["node"][:2]
+    copied = features[features["node"] == first].assign(node=second)
+    twins = pd.concat([features[features["node"] != second], copied])
+    prints = TASK.fingerprint({**tables, "features": twins.sample(frac=1, random_state=0)})
+    by_case = prints.set_index("case")["fingerprint"]
+    assert by_case.nunique() == len(tables["cases"]) - 1
+    of = tables["cases"].set_index("node")["case"]
+    assert by_case[of[first]] == by_case[of[second]]
+
+
+def test_a_perturbed_graph_lacks_a_fifth_of_its_edges_and_nothing_else(tables):
+    worse = TASK.perturb(tables, 0)
+    assert len(worse["edges"]) == round(0.8 * len(tables["edges"]))
+    assert len(worse["edges"].merge(tables["edges"])) == len(worse["edges"])
+    assert all(worse[name] is tables[name] for name in tables if name != "edges")

@@ -2,10 +2,10 @@
 
 import torch
 from hypothesis import given
-
-from hour9.graphs.set_to_set import SetToSet, SetToSetMPNN
 from tests.graphs.test_batches import D, F, joined, lists_of_graphs
 from tests.graphs.test_gin import renamed
+
+from hour9.graphs.set_to_set import SetToSet, SetToSetMPNN
 
 
 def network() -> SetToSetMPNN:

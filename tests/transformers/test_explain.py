@@ -1,5 +1,7 @@
 """What each word added to an answer, and the pictures of it."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -58,3 +60,18 @@ def test_the_same_model_gives_the_same_pictures(model_folder, tables, tmp_path):
         drawn.append({path.name: path.read_bytes() for path in folder.iterdir()})
     assert sorted(drawn[0]) == ["What_each_word_adds.png", "Where_each_head_looks.png"]
     assert drawn[0] == drawn[1]
+
+
+@pytest.mark.filterwarnings("ignore:.*Any type hint:UserWarning")  # MLflow's own import
+def test_a_registered_version_explains_with_its_own_code(model_folder):
+    from hour9.registry.model import Candidate
+    from hour9.registry.versions import answering_code
+
+    with answering_code("transformers") as code:
+        context = SimpleNamespace(
+            artifacts={"model": str(model_folder), "code": str(code)},
+            model_config={"topic": "transformers", "task": "sentiment"},
+        )
+        version = Candidate()
+        version.load_context(context)
+        assert [word for word, _ in version.explain(TEXT)] == TEXT.split()

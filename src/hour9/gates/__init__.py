@@ -1,38 +1,62 @@
 """The gates, by the name of their threshold in params.yaml. A new gate is a file and a line here.
 
 A gate takes the evidence table and its threshold and gives a Verdict. It must be able to fail:
-no threshold, no evidence or a value that is no number is never a pass.
+no threshold, no evidence or a value that is no number is never a pass. What it asks, its formula
+and how often it errs: docs/gates.md.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
-from hour9.gates.bias import counterfactual, group_gap
+from hour9.gates.budget import budget
+from hour9.gates.calibration import calibration
+from hour9.gates.counterfactual import counterfactual, shift
+from hour9.gates.divergence import divergence
 from hour9.gates.floor import floor
+from hour9.gates.group_gap import group_gap
+from hour9.gates.leakage import identifiers, leakage
 from hour9.gates.overestimation import overestimation
 from hour9.gates.overfitting import overfitting
+from hour9.gates.robustness import robustness
 from hour9.gates.seeds import seeds
 from hour9.gates.verdict import HOLD, PASS, REJECT, Verdict
 
-Gate = Callable[[pd.DataFrame, float | None], Verdict]
+Gate = Callable[[pd.DataFrame, float], Verdict]
 
 GATES: dict[str, Gate] = {
     "floor": floor,
     "overfitting": overfitting,
+    "divergence": divergence,
     "counterfactual": counterfactual,
+    "shift": shift,
     "group_gap": group_gap,
+    "leakage": leakage,
+    "identifiers": identifiers,
+    "calibration": calibration,
+    "robustness": robustness,
+    "budget": budget,
     "seeds": seeds,
     "overestimation": overestimation,
 }
 ALWAYS = ("floor", "overfitting")
 """Asked of every task; the others where the task has a threshold for them."""
+OF_THE_CURVE = ("divergence",)
+"""These see the learning curve, a row a point, instead of the cases."""
 
 
-def judge_all(evidence: pd.DataFrame, thresholds: Mapping[str, float | None]) -> list[Verdict]:
+def judge_all(
+    evidence: pd.DataFrame, thresholds: Mapping[str, float | None], curve: pd.DataFrame
+) -> list[Verdict]:
     """The verdicts of the gates that the task asks for."""
-    asked = {*ALWAYS, *(key for key, limit in thresholds.items() if limit is not None)}
-    return [gate(evidence, thresholds.get(key)) for key, gate in GATES.items() if key in asked]
+    verdicts = []
+    for name, gate in GATES.items():
+        limit = thresholds.get(name)
+        if limit is not None:
+            verdicts.append(gate(curve if name in OF_THE_CURVE else evidence, limit))
+        elif name in ALWAYS:
+            verdicts.append(Verdict.hold(name, f"no threshold: set tasks.<task>.thresholds.{name}"))
+    return verdicts
 
 
 def overall(verdicts: Sequence[Verdict]) -> str:

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from hour9.gates.cases import originals
 from hour9.gates.statistics import bootstrap_mean
 from hour9.gates.verdict import HOLD, MIN_CASES, PASS, REJECT, Verdict
 
@@ -15,7 +16,7 @@ def champion(evidence: pd.DataFrame) -> Verdict:
     Takes the columns `split`, `score` and `champion`. Better is `pass`, a tie `hold`, worse
     `reject`: a copy of the champion, which changes nothing, is not let through.
     """
-    test = evidence[evidence["split"] == "test"]
+    test = originals(evidence, "test")
     gain = (test["score"] - test["champion"]).to_numpy(float)
     if len(gain) < MIN_CASES:
         return Verdict.hold(NAME, f"needs {MIN_CASES} test cases, got {len(gain)}", 0.0, len(gain))

@@ -2,15 +2,14 @@
 
 import pandas as pd
 
+from hour9.gates.cases import originals
 from hour9.gates.statistics import bootstrap_mean
 from hour9.gates.verdict import MIN_CASES, Verdict
 
 
-def floor(evidence: pd.DataFrame, threshold: float | None) -> Verdict:
+def floor(evidence: pd.DataFrame, threshold: float) -> Verdict:
     """Score minus the baseline's on the same test cases: must be more than the threshold."""
-    if threshold is None:
-        return Verdict.hold("floor", "no threshold: set tasks.<task>.thresholds.floor")
-    test = evidence[evidence["split"] == "test"]
+    test = originals(evidence, "test")
     if len(test) < MIN_CASES:
         why = f"needs {MIN_CASES} test cases, got {len(test)}"
         return Verdict.hold("floor", why, threshold, len(test))

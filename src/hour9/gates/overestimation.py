@@ -6,15 +6,13 @@ from hour9.gates.statistics import bootstrap_mean
 from hour9.gates.verdict import MIN_CASES, Verdict
 
 
-def overestimation(evidence: pd.DataFrame, threshold: float | None) -> Verdict:
+def overestimation(evidence: pd.DataFrame, threshold: float) -> Verdict:
     """Predicted value of the first state minus the discounted return that came of it, on test.
 
     The mean is the bias of the values (van Hasselt et al. 2016): its upper bound must not exceed
     the threshold.
     """
     name = "overestimation"
-    if threshold is None:
-        return Verdict.hold(name, f"no threshold: set tasks.<task>.thresholds.{name}")
     test = evidence[evidence["split"] == "test"]
     if len(test) < MIN_CASES or not {"predicted", "realised"} <= {*test}:
         why = f"needs predicted and realised values of {MIN_CASES} test cases, got {len(test)}"

@@ -2,17 +2,15 @@
 
 import pandas as pd
 
+from hour9.gates.cases import originals
 from hour9.gates.statistics import bootstrap_difference
 from hour9.gates.verdict import MIN_CASES, Verdict
 
 
-def overfitting(evidence: pd.DataFrame, threshold: float | None) -> Verdict:
-    """Train minus test score: its upper bound must not exceed the threshold."""
-    if threshold is None:
-        return Verdict.hold("overfitting", "no threshold: set tasks.<task>.thresholds.overfitting")
+def overfitting(evidence: pd.DataFrame, threshold: float) -> Verdict:
+    """Train minus test score."""
     train, test = (
-        evidence.loc[evidence["split"] == split, "score"].to_numpy(float)
-        for split in ("train", "test")
+        originals(evidence, split)["score"].to_numpy(float) for split in ("train", "test")
     )
     if min(len(train), len(test)) < MIN_CASES:
         why = f"needs {MIN_CASES} cases a split, got {len(train)} train and {len(test)} test"

@@ -1,6 +1,7 @@
 """Is the candidate good, or was one of its agents lucky?"""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,14 +13,12 @@ LEAST = 3
 """Fewer seeds than this can say nothing."""
 
 
-def seeds(evidence: pd.DataFrame, threshold: float | None) -> Verdict:
+def seeds(evidence: pd.DataFrame, threshold: float) -> Verdict:
     """Interquartile mean over the seeds of what each gains on the baseline on test.
 
     Rejects unless even the lower bound is above the threshold: what a rerun with other random
     numbers might not repeat is no candidate (Agarwal et al. 2021).
     """
-    if threshold is None:
-        return Verdict.hold("seeds", "no threshold: set tasks.<task>.thresholds.seeds")
     test = evidence[evidence["split"] == "test"]
     scores = test.filter(regex=r"^score\.seed\d+$")
     n = scores.shape[1]
@@ -34,7 +33,7 @@ def seeds(evidence: pd.DataFrame, threshold: float | None) -> Verdict:
     return verdict if found.low > threshold else replace(verdict, verdict=REJECT)
 
 
-def interquartile_mean(values: np.ndarray) -> float | np.ndarray:  # (..., n) -> (...)
+def interquartile_mean(values: np.ndarray) -> Any:  # (..., n) -> (...)
     """The mean of the middle half: no outlier moves it, and it wastes less than a median."""
     n = values.shape[-1]
     return np.sort(values)[..., n // 4 : n - n // 4].mean(axis=-1)

@@ -12,7 +12,7 @@ MIN_CASES = 30
 
 @dataclass(frozen=True)
 class Estimate:
-    """A measured value and the interval that covers it in 95 of 100 repetitions."""
+    """A measured value and its interval; each bound is wrong in 5 of 100 repetitions."""
 
     value: float
     low: float

@@ -10,11 +10,18 @@ through the whole graph, so counts of atoms and bonds tell a part of it and no m
 Shapes: n atoms, m bonds of one molecule.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from hour9.task import Source, Tables
+
+if TYPE_CHECKING:
+    import networkx
 
 ATOMS = {"carbon": (0.0, 0.7), "nitrogen": (0.5, 0.15), "oxygen": (1.0, 0.15)}
 """α - α(carbon) in units of |β| (Streitwieser 1961, rounded), and its share."""
@@ -33,19 +40,39 @@ def read_atlas(source: Source) -> Tables:
             f"source.size is {source.size}, but the atlas has {len(atlas):,} graphs with a node"
         )
     chance = np.random.default_rng(source.seed)
-    molecules = [
-        (draw(ATOMS, len(graph), chance), *bonds(graph, chance)) for graph in atlas[: source.size]
-    ]
-    case = [str(number + 1) for number in range(source.size)]  # its number in the atlas
-    tables = zip(case, molecules, strict=True)
-    nodes, edges = zip(*(frames(name, *molecule) for name, molecule in tables), strict=True)
+    molecules = [decorate(graph, chance) for graph in atlas[: source.size]]
+    atoms, ends, bonds = zip(*molecules, strict=True)
+    case = np.array([str(number + 1) for number in range(source.size)])  # its number in the atlas
     return {
-        "nodes": pd.concat(nodes, ignore_index=True),
-        "edges": pd.concat(edges, ignore_index=True),
+        "nodes": pd.DataFrame(
+            {
+                "case": case.repeat([len(atom) for atom in atoms]),
+                "node": np.concatenate([np.arange(len(atom)) for atom in atoms]),
+                **one_hot(ATOMS, np.concatenate(atoms)),
+            }
+        ),
+        "edges": pd.DataFrame(
+            {
+                "case": case.repeat([len(bond) for bond in bonds]),
+                **dict(zip(("source", "target"), np.concatenate(ends, axis=1), strict=True)),
+                **one_hot(BONDS, np.concatenate(bonds)),
+            }
+        ),
         "cases": pd.DataFrame(
             {"case": case, "split": "", "target": [energy(*molecule) for molecule in molecules]}
         ),
     }
+
+
+Molecule = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+"""(n,) kinds of atoms, (2, m) bonds with source < target, (m,) their kinds."""
+
+
+def decorate(graph: networkx.Graph, chance: np.random.Generator) -> Molecule:
+    """A kind for each of its nodes and edges."""
+    pairs = sorted(sorted(edge) for edge in graph.edges())
+    ends = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+    return draw(ATOMS, len(graph), chance), ends, draw(BONDS, len(pairs), chance)
 
 
 def draw(
@@ -55,24 +82,10 @@ def draw(
     return chance.choice(len(kinds), size=count, p=[share for _, share in kinds.values()])
 
 
-def bonds(
-    graph, chance: np.random.Generator
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:  # (2, m), (m,)
-    """Its edges, source < target, in order, and the kind of each."""
-    ends = np.array(sorted(sorted(edge) for edge in graph.edges()), dtype=np.int64).reshape(-1, 2)
-    return ends.T, draw(BONDS, len(ends), chance)
-
-
-def frames(
-    case: str, atom: NDArray[np.int64], ends: NDArray[np.int64], bond: NDArray[np.int64]
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rows of one molecule in `nodes` and `edges`."""
-    nodes = {"case": case, "node": np.arange(len(atom))}
-    edges = {"case": case, "source": ends[0], "target": ends[1]}
-    return (
-        pd.DataFrame(nodes | {name: (atom == i) * 1.0 for i, name in enumerate(ATOMS)}),
-        pd.DataFrame(edges | {name: (bond == i) * 1.0 for i, name in enumerate(BONDS)}),
-    )
+def one_hot(
+    kinds: dict[str, tuple[float, float]], numbers: NDArray[np.int64]
+) -> dict[str, NDArray[np.float64]]:
+    return {name: (numbers == kind) * 1.0 for kind, name in enumerate(kinds)}
 
 
 def energy(atom: NDArray[np.int64], ends: NDArray[np.int64], bond: NDArray[np.int64]) -> float:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 from functools import cached_property
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -134,7 +135,7 @@ def batches(graphs: Graphs, target: Tensor, size: int, seed: int) -> Batches:
         mixed, wanted = graphs.take(order), target[order]
         return [
             {**mixed.between(first, last).tensors(), "target": wanted[first:last]}
-            for first, last in zip(bounds, bounds[1:], strict=False)
+            for first, last in pairwise(bounds)
         ]
 
     return of_epoch

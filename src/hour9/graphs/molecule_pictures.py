@@ -33,7 +33,7 @@ COLOURS = (
     "#1b7c83",
 )
 LINE = "#57606a"
-STYLES = ("-", "--", ":", "-.")
+STYLES: tuple[Any, ...] = ("-", "--", ":", "-.")
 WIDEST_NODES = 30
 """Nodes of a graph that a small picture can hold."""
 
@@ -106,14 +106,21 @@ def draw_graph(axis: Axes, tables: Tables, case: str, weight: pd.Series | None =
     at = np.array([place[node] for node in nodes["node"]])
     scale = 260 / max(1.0, (len(nodes) / 8))
     if weight is None:
-        axis.scatter(*at.T, s=scale, c=colour, edgecolors="white", linewidths=1.0, zorder=2)
+        axis.scatter(at[:, 0], at[:, 1], s=scale, c=colour, edgecolors="white", zorder=2)
         return
     share = weight.reindex(nodes["node"]).to_numpy()
-    share = share / share.max()
     axis.scatter(
-        *at.T, s=scale * (0.35 + 1.4 * share), c=share, cmap="Oranges", vmin=-0.1, vmax=1.1,
-        edgecolors=colour, linewidths=2.0, zorder=2,
-    )  # fmt: skip
+        at[:, 0],
+        at[:, 1],
+        s=scale * (0.35 + 1.4 * share / share.max()),
+        c=share / share.max(),
+        cmap="Oranges",
+        vmin=-0.1,
+        vmax=1.1,
+        edgecolors=colour,
+        linewidths=2.0,
+        zorder=2,
+    )
 
 
 def places(graph: networkx.Graph) -> dict[int, np.ndarray]:

@@ -73,11 +73,9 @@ def read_graph(texts: list[str], config: dict[str, Any]) -> Tables:
     for case, text in enumerate(texts):
         try:
             graph = json.loads(text)
-            x = np.array(graph["nodes"], dtype=float).reshape(len(graph["nodes"]), -1)
-            e = np.array(graph["edges"], dtype=float).reshape(len(graph["edges"]), -1)
+            x, e = rows(graph["nodes"], width), rows(graph["edges"], 2 + edge_width)
         except (ValueError, KeyError, TypeError):
             raise ValueError(f"row {case} is no graph: {SHAPE}") from None
-        e = e if len(e) else np.zeros((0, 2 + edge_width))
         if not len(x) or x.shape[1] != width or e.shape[1] != 2 + edge_width:
             raise ValueError(
                 f"row {case}: a node has the numbers {', '.join(config['nodes'])}; an edge source, "
@@ -92,3 +90,8 @@ def read_graph(texts: list[str], config: dict[str, Any]) -> Tables:
         "edges": joined.astype(dict.fromkeys(ENDS, "int64")),
         "cases": pd.DataFrame({"case": [str(case) for case in range(len(texts))]}),
     }
+
+
+def rows(numbers: list[list[float]], width: int) -> np.ndarray:  # (rows, width)
+    """As an array of two dimensions, even where it has no rows."""
+    return np.array(numbers, dtype=float).reshape(len(numbers), -1 if numbers else width)

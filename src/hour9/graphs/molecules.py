@@ -106,7 +106,7 @@ def contract(tables: Tables) -> dict[str, list[Expectation]]:
 
     if has_classes(cases):
         learnt = cases.loc[cases["split"] == "train", "target"].dropna().unique().tolist()
-        targets = [
+        targets: list[Expectation] = [
             expect.ExpectColumnValuesToBeInSet(column="target", value_set=learnt),
             expect.ExpectColumnUniqueValueCountToBeBetween(
                 column="target", min_value=2, max_value=MOST_CLASSES
@@ -170,7 +170,7 @@ def train(run: Run) -> None:
 
 def described(tables: Tables) -> dict[str, Any]:
     """What a model must know of the data it was trained on."""
-    cases, nodes, edges = (tables[name] for name in ("cases", "nodes", "edges"))
+    cases, nodes = tables["cases"], tables["nodes"]
     train = cases[cases["split"] == "train"]
     seen = nodes["case"].isin(train["case"])
     columns = node_columns(tables)

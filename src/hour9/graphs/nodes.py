@@ -39,6 +39,7 @@ from hour9.graphs.receptive_field import (
 )
 from hour9.graphs.settings import OnNodes
 from hour9.graphs.tables import Graph, find
+from hour9.sources.fingerprints import of_arrays
 from hour9.sources.planetoid import download, read_planetoid
 from hour9.task import Source, Tables, Task, UnknownName
 
@@ -53,6 +54,7 @@ READERS: dict[str, Callable[[Source], Tables]] = {
 DEGREES = ("low", "middle", "high")
 ALIKE = ("unknown", "under half alike", "half or more alike", "all alike")
 MOST_CLASSES = 10
+LOST_EDGES = 0.2  # share of edges that a perturbed graph lacks
 LOOSENESS = (0.01, 0.1, 1.0, 10.0)  # inverse penalties of the baseline's regressions
 PENALTIES = (0.01, 0.1, 1.0, 10.0)  # of its MLPs
 SURPRISE = 0.1  # its weight beside accuracy when the epoch is chosen
@@ -317,6 +319,22 @@ def baseline(tables: Tables) -> pd.DataFrame:
     return pd.DataFrame({"case": cases["case"], "score": (best.predict(x) == target).astype(float)})
 
 
+def fingerprint(tables: Tables) -> pd.DataFrame:
+    """Nodes whose own features are the same; whom they are joined to does not matter."""
+    features = tables["features"].sort_values(["node", "feature"])
+    node = features["node"].to_numpy()
+    first = np.flatnonzero(np.diff(node, prepend=-1))  # rows where the next node begins
+    pairs = np.split(features[["feature", "value"]].to_numpy(float), first[1:])
+    prints = of_arrays(node[first], pairs)
+    return prints.assign(case=prints["case"].map(tables["cases"].set_index("node")["case"]))
+
+
+def perturb(tables: Tables, seed: int) -> Tables:
+    """The graph with a share of its edges gone."""
+    kept = tables["edges"].sample(frac=1 - LOST_EDGES, random_state=seed).sort_index()
+    return {**tables, "edges": kept.reset_index(drop=True)}
+
+
 def answer(folder: Path) -> Callable[[pd.DataFrame], pd.DataFrame]:
     """Answers for the nodes of the graph that the model was trained on; it lies in its folder."""
     graph = Graph.load(folder)
@@ -346,4 +364,6 @@ TASK = Task(
     baseline=baseline,
     answer=answer,
     example=example,
+    fingerprint=fingerprint,
+    perturb=perturb,
 )

@@ -32,6 +32,8 @@ from hour9.rl.environments import (
     perturbed,
     play,
     returns,
+    see_worse,
+    share_of_noise,
     starts,
 )
 from hour9.rl.qnetwork import load_network
@@ -185,12 +187,21 @@ def score(folder: Path, tables: Tables) -> pd.DataFrame:
     """
     network, config = load_network(folder)
     agent, G = config["registered"], config["settings"]["seeds"]
-    rewards = episodes(tables, network.act, G)  # (T, G N)
+    rewards = episodes(tables, through_noise(network.act, tables), G)  # (T, G N)
     found = seeds.evidence(tables["cases"]["case"], returns(rewards).reshape(G, -1), agent)
     first = starts(config["env"], tables["cases"]["seed"])
     found["predicted"] = network.only(agent).values(first).max(axis=1)
     realised = returns(rewards, config["settings"]["discount"]).reshape(G, -1)
     return found.assign(realised=realised[agent])
+
+
+def through_noise(policy: Policy, tables: Tables) -> Policy:
+    """The policy, seeing no better than `see_worse` lets it."""
+    noise, random = share_of_noise(tables), np.random.default_rng(0)
+    if not noise:
+        return policy
+    spread = tables["transitions"].filter(regex=r"^observation_").std().to_numpy()  # (O,)
+    return lambda seen: policy(seen + noise * spread * random.normal(size=seen.shape))
 
 
 def episodes(tables: Tables, policy: Policy, agents: int = 1) -> np.ndarray:  # -> (T, G N)
@@ -271,4 +282,5 @@ TASK = Task(
     example=example,
     draw=draw,
     watch=watch,
+    perturb=see_worse,
 )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 import pandas as pd
 
-from hour9.task import Source
+from hour9.task import Source, Tables
 
 if TYPE_CHECKING:
     from great_expectations.expectations import Expectation
@@ -128,6 +128,22 @@ def environment_rules() -> list[Expectation]:
         expect.ExpectTableRowCountToEqual(value=1),
         *(expect.ExpectColumnValuesToBeBetween(column=c, min_value=1) for c in columns),
     ]
+
+
+NOISE = 0.1
+"""How badly a perturbed agent sees: in a share of steps it takes its state for one beside it, or
+to each number it sees this much of that number's spread is added."""
+
+
+def see_worse(tables: Tables, _: int) -> Tables:
+    """The same episodes, with noise in what the agent observes."""
+    return {**tables, "environment": tables["environment"].assign(noise=NOISE)}
+
+
+def share_of_noise(tables: Tables) -> float:
+    """What `see_worse` set; none in the data themselves."""
+    facts = tables["environment"]
+    return float(facts["noise"].iloc[0]) if "noise" in facts else 0.0
 
 
 Policy = Callable[[np.ndarray], np.ndarray]

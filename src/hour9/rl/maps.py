@@ -1,6 +1,6 @@
 """What an agent does everywhere, drawn on the map of its world.
 
-Shapes: G agents, S states, A actions.
+Shapes: S states, A actions.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def taxi_map(q: np.ndarray) -> Figure:
         here = ((np.arange(25) * 5) + passenger) * 4 + goal  # Taxi's numbering of states
         aboard = passenger == 4
         what = "passenger aboard" if aboard else f"passenger waits at {PADS[passenger]}"
-        squares(axis, q[here].reshape(5, 5, -1), ARROWS["Taxi"], fewest=0.25)
+        squares(axis, q[here].reshape(5, 5, -1), ARROWS["Taxi"])
         axis.set_title(f"{what}, goes to {PADS[goal]}", fontsize=10)
         for pad, (row, column) in enumerate([(0, 0), (0, 4), (4, 0), (4, 3)]):
             frame(axis, row, column, {"yellow": "#d4a017"}.get(PADS[pad], PADS[pad]))
@@ -53,10 +53,9 @@ def taxi_map(q: np.ndarray) -> Figure:
 def square_map(name: str, family: str, q: np.ndarray) -> Figure:
     """One panel: every square is a state."""
     env: Any = make(name).unwrapped
-    shape = env.shape if family == "CliffWalking" else env.desc.shape
-    rows, columns = shape
+    rows, columns = env.shape if family == "CliffWalking" else env.desc.shape
     figure, (axis,) = panels_of(1, 1, (1.2 + 0.8 * columns, 1.0 + 0.8 * rows))
-    squares(axis, q.reshape(rows, columns, -1), ARROWS[family], fewest=0.0)
+    squares(axis, q.reshape(rows, columns, -1), ARROWS[family])
     axis.set_title(f"{name}: the best action in every square", fontsize=10)
     if family == "FrozenLake":
         for (row, column), letter in np.ndenumerate(env.desc.astype(str)):
@@ -73,7 +72,7 @@ def panels_of(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figur
     return figure, list(np.ravel(figure.subplots(rows, columns)))
 
 
-def squares(axis: Axes, q: np.ndarray, arrows: dict[int, tuple[int, int]], fewest: float) -> None:
+def squares(axis: Axes, q: np.ndarray, arrows: dict[int, tuple[int, int]]) -> None:
     """Colour and number for the value, an arrow or a word for the action."""
     value, action = q.max(axis=-1), q.argmax(axis=-1)
     low, high = value.min(), value.max()
@@ -99,11 +98,12 @@ def frame(axis: Axes, row: int, column: int, colour: str, letter: str = "") -> N
     from matplotlib.patches import Rectangle
 
     corner = (column - 0.46, row - 0.46)
-    filled = {"facecolor": colour} if letter else {"fill": False}
-    axis.add_patch(Rectangle(corner, 0.92, 0.92, edgecolor=colour, linewidth=2.5, **filled))  # type: ignore[arg-type]
+    box = Rectangle(corner, 0.92, 0.92, edgecolor=colour, linewidth=2.5, zorder=5)
+    box.set(fill=bool(letter), facecolor=colour)
+    axis.add_patch(box)
     if letter:
         word = {"H": "hole", "G": "goal"}[letter]
-        axis.text(column, row, word, ha="center", va="center", color="white", fontsize=9)
+        axis.text(column, row, word, ha="center", va="center", color="white", fontsize=9, zorder=6)
 
 
 def walls(axis: Axes, desc: np.ndarray) -> None:

@@ -62,8 +62,10 @@ def draw_profile(
     levels = np.linspace(low - margin, high + margin, 301)
     figure = Figure(figsize=(6.4, 3.4), layout="constrained")
     axis = figure.subplots()
-    band = profile_band(scores, levels)
-    axis.fill_between(levels, *band, step="post", color="#1f6feb", alpha=0.25, linewidth=0)
+    low_band, high_band = profile_band(scores, levels)
+    axis.fill_between(
+        levels, low_band, high_band, step="post", color="#1f6feb", alpha=0.25, linewidth=0
+    )
     for one in scores:
         axis.step(levels, performance_profile(one, levels), "#1f6feb", linewidth=0.6, alpha=0.6)
     label = f"{len(scores)} agents, 95 % band"

@@ -27,6 +27,8 @@ from hour9.rl.environments import (
     embedded,
     environment_rules,
     make,
+    see_worse,
+    share_of_noise,
     tabular_facts,
 )
 from hour9.rl.maps import draw_map
@@ -130,12 +132,21 @@ def score(folder: Path, tables: Tables) -> pd.DataFrame:
     """
     weights, config = load_model(folder)
     q, agent = weights["q"].numpy(), config["registered"]  # (G, S, A)
-    scores = np.stack([returns(tables, greedy(own)) for own in q])  # (G, N)
+    scores = np.stack([returns(tables, acting(own, tables)) for own in q])  # (G, N)
     found = seeds.evidence(tables["cases"]["case"], scores, agent)
     start = tables["cases"]["start"]
     process = DecisionProcess.from_table(tables["transitions"])
     worth = policy_values(process, greedy(q[agent]), config["settings"]["discount"])
     return found.assign(predicted=q[agent].max(axis=1)[start], realised=worth[start])
+
+
+def acting(q: np.ndarray, tables: Tables) -> np.ndarray:  # (S, A) -> (S, A)
+    """The greedy policy; under noise it sometimes takes its state for one that is a step away."""
+    policy, noise = greedy(q), share_of_noise(tables)
+    if not noise:
+        return policy
+    beside = DecisionProcess.from_table(tables["transitions"]).next_state[:, :, 0]  # (S, A)
+    return (1 - noise) * policy + noise * policy[beside].mean(axis=1)
 
 
 def baseline(tables: Tables) -> pd.DataFrame:
@@ -225,4 +236,5 @@ TASK = Task(
     example=example,
     draw=draw,
     watch=watch,
+    perturb=see_worse,
 )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from hour9.rl.environments import make
+from hour9.task import NoScreen
 
 FILMED = 7
 """The episode that is shown: any would do, the same must be."""
@@ -20,14 +21,10 @@ WIDEST = 300
 FRAMES = 120
 """Of a longer episode only every second, every third… step is shown."""
 
-COLOURS = 16
+COLOURS = 64
 
 Choose = Callable[[Any], int]
 """An observation -> an action."""
-
-
-class NoScreen(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised
-    """There is nothing to open a window on."""
 
 
 def animate(name: str, choose: Choose, seed: int, path: Path) -> None:

@@ -108,7 +108,7 @@ def read_arrays(path: Path) -> dict[str, NDArray]:
     return arrays
 
 
-def counted(sizes: NDArray[np.int32]) -> NDArray[np.int64]:
+def counted(sizes: NDArray) -> NDArray:
     """0, 1, … in each block."""
     return np.arange(sizes.sum()) - (sizes.cumsum() - sizes).repeat(sizes)
 

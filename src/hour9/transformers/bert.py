@@ -30,19 +30,25 @@ def fine_tune(run: Run, labels: Sequence[str]) -> None:
     settings: BertSettings = run.settings
     seed_all(settings.seed)
     prepare_threads(settings.threads)
-    model = EncoderHead(read_bert(run.parent), len(labels))
-    model.encoder.words.weight.requires_grad_(False)  # half of a small BERT; it stays as it was
+    model = trainable_bert(run.parent, len(labels))
     tokenizer = read_tokenizer(run.parent, settings.max_tokens)
     classifier = EncoderClassifier(model, tokenizer, tuple(labels))
     train_classifier(run, classifier, groups=parameter_groups(model, settings))
 
 
-def read_bert(folder: Path) -> Transformer:
+def trainable_bert(folder: Path, classes: int) -> EncoderHead:
+    """Published weights under a new head. The words' vectors, half of a small BERT, stay."""
+    model = EncoderHead(read_bert(folder), classes)
+    model.encoder.words.weight.requires_grad_(False)
+    return model
+
+
+def read_bert(folder: Path, attention_dropout: float = ATTENTION_DROPOUT) -> Transformer:
     """The encoder of a folder with published weights."""
     config = json.loads((folder / "config.json").read_text())
     try:
         return bert(
-            config | {"attention_probs_dropout_prob": ATTENTION_DROPOUT},
+            config | {"attention_probs_dropout_prob": attention_dropout},
             load_file(folder / "model.safetensors"),
         )
     except (KeyError, ValueError) as error:

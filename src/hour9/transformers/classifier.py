@@ -146,13 +146,15 @@ def train_classifier(
     classifier: EncoderClassifier,
     loss: Loss = cross_entropy,
     groups: list[dict[str, Any]] | None = None,
+    train: Examples | None = None,
 ) -> None:
-    """Train it on the split `train`, choose the epoch on `validation`, and write its folder."""
+    """Train it on `train`, choose the epoch on `validation`, and write its folder."""
     settings = run.settings
-    train, held = (Examples.of(run.tables, split, classifier) for split in ("train", "validation"))
+    learned = train or Examples.of(run.tables, "train", classifier)
+    held = Examples.of(run.tables, "validation", classifier)
 
     def batches(epoch: int) -> list[Batch]:
-        return train.batches(settings.batch_size, (settings.seed, epoch))
+        return learned.batches(settings.batch_size, (settings.seed, epoch))
 
     def validate(_: nn.Module) -> float:
         return float((classifier.predict(held.tokens).argmax(axis=1) == held.targets).mean())

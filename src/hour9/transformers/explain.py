@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 STEPS = 50  # points on the way from no words to the text
 SENTENCES = 4  # in the pictures
-LONGEST = 14  # words of such a sentence
+LONGEST = 16  # words of such a sentence
 DPI = 110
 FOR, AGAINST = (0.10, 0.60, 0.25), (0.85, 0.15, 0.15)  # green, red
-LINE = 78  # letters
+LINE = 118  # letters of such a line that fit
 
 Word = tuple[str, float]
 
@@ -96,7 +96,8 @@ def draw_classifier(classifier: Classifier, tables: Tables, pictures: Path) -> N
         return
     cases = tables["cases"].merge(tables["sentences"], on="case")
     texts = cases.loc[cases["split"] == "test", "text"]
-    chosen = texts[texts.str.split().str.len() <= LONGEST].head(SENTENCES).tolist()
+    short = texts[texts.str.split().str.len() <= LONGEST].tolist()
+    chosen = short[:: max(1, len(short) // SENTENCES)][:SENTENCES]
     if not chosen:
         return
     save(contributions_picture(classifier, chosen), pictures / "What_each_word_adds.png")
@@ -112,7 +113,7 @@ def contributions_picture(classifier: EncoderClassifier, texts: Sequence[str]) -
     """Each sentence with its words on coloured ground, and the answer above."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9.0, 0.9 + 0.95 * len(texts)), layout="constrained")
+    figure = Figure(figsize=(9.0, 0.5 + 0.7 * len(texts)), layout="constrained")
     axis = figure.subplots()
     axis.axis("off")
     axis.set(xlim=(0, LINE), ylim=(3 * len(texts), 0))
@@ -155,20 +156,24 @@ def attention_picture(classifier: EncoderClassifier, text: str) -> Figure:
     layers, heads, T, _ = weights.shape
     sheet = F.pad(weights, (0, 1, 0, 1), value=torch.nan)  # a gap after each map
     sheet = sheet.permute(0, 2, 1, 3).reshape(layers * (T + 1), heads * (T + 1))
-    size = max(1.1, 0.075 * T)  # inches of one map
+    size = max(1.1, 0.085 * T)  # inches of one map
     figure = Figure(figsize=(1.2 + size * heads, 1.4 + size * layers), layout="constrained")
     axis = figure.subplots()
     axis.imshow(sheet.numpy(), cmap="Blues", vmin=0, vmax=1)
     axis.set_title(f"Attention: each row is a token, dark is where it looks\n“{text}”")
-    axis.set_xticks([(T + 1) * (h + 0.5) - 1 for h in range(heads)], range(1, heads + 1))
+    axis.set_xticks([(T + 1) * (h + 0.5) - 1 for h in range(heads)], numbered(heads))
     axis.set_xlabel("head")
     rows = [(T + 1) * i + t for i in range(layers) for t in range(T)]
-    axis.set_yticks(rows, encoding.tokens * layers, fontsize=4.5)
+    axis.set_yticks(rows, encoding.tokens * layers, fontsize=5.5)
     right = axis.secondary_yaxis("right")
-    right.set_yticks([(T + 1) * (i + 0.5) - 1 for i in range(layers)], range(1, layers + 1))
+    right.set_yticks([(T + 1) * (i + 0.5) - 1 for i in range(layers)], numbered(layers))
     right.set_ylabel("layer")
     for side in (axis, right):
         side.tick_params(length=0)
     axis.spines[:].set_visible(False)
     right.spines[:].set_visible(False)
     return figure
+
+
+def numbered(count: int) -> list[str]:
+    return [str(number) for number in range(1, count + 1)]

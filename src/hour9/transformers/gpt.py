@@ -41,7 +41,9 @@ class Gpt:
     @property
     def end(self) -> int:
         """The token that stands between texts."""
-        return self.tokenizer.token_to_id(END)
+        token = self.tokenizer.token_to_id(END)
+        assert token is not None  # `read_gpt` refuses a tokenizer without it
+        return token
 
     def encode(self, text: str) -> list[int]:
         """The text as the model reads it, after the end of another one."""

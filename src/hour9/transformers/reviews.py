@@ -19,7 +19,7 @@ import pandas as pd
 
 LABELS = ("negative", "positive")
 
-SHARES = {"train": 0.6, "validation": 0.15, "test": 0.25}
+SHARES = {"train": 0.5, "validation": 0.125, "test": 0.375}
 NEGATED = 0.12  # share of clauses that deny the opposite
 SHAPES = {"single": 0.25, "agreement": 0.5, "contrast": 0.25}  # shares of reviews
 SETTING = 0.25  # share of reviews that say where they were seen

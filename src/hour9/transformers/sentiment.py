@@ -5,6 +5,7 @@ Tables: `sentences` (case, text) and `cases`, whose target is negative or positi
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +14,11 @@ import numpy as np
 import pandas as pd
 
 from hour9.engine.settings import Source
+from hour9.sources.fingerprints import of_texts
 from hour9.sources.text import labelled_texts
 from hour9.task import Tables, Task
+from hour9.transformers.perturb import hurried
+from hour9.transformers.probes import read_probes
 from hour9.transformers.reviews import LABELS, write_reviews
 
 if TYPE_CHECKING:
@@ -78,7 +82,8 @@ def train(run: Run) -> None:
 
 
 def score(folder: Path, tables: Tables) -> pd.DataFrame:
-    """1 where the label is found, 0 elsewhere; confidence is the probability of the label given."""
+    """1 where the label is found, 0 elsewhere; confidence is the probability of the label given,
+    output that of 'positive'."""
     from hour9.transformers.classifier import load_classifier
 
     classifier = load_classifier(folder)
@@ -90,8 +95,24 @@ def score(folder: Path, tables: Tables) -> pd.DataFrame:
             "case": data["case"],
             "score": (found == data["target"].to_numpy()).astype(float),
             "confidence": probabilities.max(axis=1).astype(float),
+            "output": probabilities[:, classifier.labels.index("positive")].astype(float),
         }
     )
+
+
+def fingerprint(tables: Tables) -> pd.DataFrame:
+    """Reviews that are the same, or nearly."""
+    return of_texts(tables["sentences"]["case"], tables["sentences"]["text"])
+
+
+def perturb(tables: Tables, seed: int) -> Tables:
+    """The texts as typed in a hurry; each its own way, whatever other texts there are."""
+    sentences = tables["sentences"]
+    texts = [
+        hurried(text, random.Random(f"{seed} {case}"))
+        for case, text in zip(sentences["case"], sentences["text"], strict=True)
+    ]
+    return {**tables, "sentences": sentences.assign(text=texts)}
 
 
 def baseline(tables: Tables) -> pd.DataFrame:
@@ -184,4 +205,7 @@ TASK = Task(
     example=example,
     draw=draw,
     explain=explain,
+    probes=read_probes,
+    fingerprint=fingerprint,
+    perturb=perturb,
 )

@@ -53,7 +53,7 @@ class StudentSettings(Supervised, frozen=True, extra="forbid"):
         768, description="features inside a feed-forward network, the teacher's strongest at first"
     )
     temperature: float = Field(2.0, gt=0, description="divides both models' logits")
-    soft: float = Field(0.5, ge=0, le=1, description="share of the teacher's answers in the loss")
+    copies: int = Field(3, ge=0, description="reworded copies of each training text")
     match: float = Field(1.0, ge=0, description="weight of the distance between hidden states")
 
 

@@ -6,6 +6,7 @@ Shapes: B texts in a batch, N texts, T tokens, C channels, K classes, F hidden f
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from hour9.engine.device import prepare_threads
 from hour9.engine.fit import Batch
 from hour9.engine.randomness import seed_all
 from hour9.engine.run import Run
+from hour9.task import Tables
 from hour9.transformers.batches import collate, in_order_of_length
 from hour9.transformers.classifier import (
     SCORING_BATCH,
@@ -24,6 +26,7 @@ from hour9.transformers.classifier import (
     train_classifier,
 )
 from hour9.transformers.layers import Transformer
+from hour9.transformers.rewording import reworded
 from hour9.transformers.settings import StudentSettings
 
 
@@ -34,20 +37,31 @@ def distil(run: Run, labels: Sequence[str]) -> None:
     prepare_threads(settings.threads)
     teacher = EncoderClassifier.load(run.parent)
     student = cut_down(teacher.model, settings.layers, settings.hidden)
-    lesson = Lesson.of(teacher, Examples.of(run.tables, "train", teacher).tokens)
+    train = lesson_texts(run.tables, teacher, settings)
+    lesson = Lesson.of(teacher, train.tokens)
 
     def loss(_: nn.Module, batch: Batch) -> Tensor:
         hidden = student.encoder(batch["tokens"], batch["mask"])  # (B, T, C)
         logits = student.classify(hidden, batch["mask"])  # (B, K)
         known_logits, known_hidden = lesson.rows(batch["rows"])
-        return (
-            (1 - settings.soft) * F.cross_entropy(logits, batch["labels"])
-            + settings.soft * soft_targets(logits, known_logits, settings.temperature)
-            + settings.match * distance(hidden, known_hidden, batch["mask"])
+        return soft_targets(logits, known_logits, settings.temperature) + settings.match * distance(
+            hidden, known_hidden, batch["mask"]
         )
 
     classifier = EncoderClassifier(student, teacher.tokenizer, tuple(labels))
-    train_classifier(run, classifier, loss)
+    train_classifier(run, classifier, loss, train=train)
+
+
+def lesson_texts(tables: Tables, teacher: EncoderClassifier, settings: StudentSettings) -> Examples:
+    """The training texts and reworded copies. What counts is the teacher's answer to each."""
+    examples = Examples.of(tables, "train", teacher)
+    vectors = teacher.model.encoder.words.weight
+    copies = [
+        reworded(examples.tokens, vectors, teacher.tokenizer, settings.seed + number)
+        for number in range(settings.copies)
+    ]
+    tokens = [*examples.tokens, *(text for copy in copies for text in copy)]
+    return Examples(tokens, np.tile(examples.targets, 1 + settings.copies))
 
 
 def soft_targets(logits: Tensor, known: Tensor, temperature: float) -> Tensor:  # (B, K) twice

@@ -1,0 +1,144 @@
+"""How fast a small GPT trains and writes, beside Hugging Face's of the same shape: one thread.
+
+    python benchmarks/gpt_speed.py
+    python benchmarks/gpt_speed.py --only writing --rounds 10
+    python benchmarks/gpt_speed.py --short          # seconds: shows that it runs, measures nothing
+
+Both start from the same weights. A training step is a forward, a backward and an update with fused
+AdamW, on the same tokens and without dropout; the losses must agree. Writing is greedy, one text,
+with a cache; the tokens must be the same. Times are CPU milliseconds, medians over the rounds.
+"""
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # read by torch and its libraries when they are loaded
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # by NumPy
+
+import argparse
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from hour9.transformers.generate import Sampling, generate
+from hour9.transformers.layers import Transformer
+from hour9.transformers.load_weights import gpt2
+from record import Call, Pair, measure, record
+
+WORDS, LAYERS, HEADS, CONTEXT = 1024, 4, 4, 256
+WIDTHS = (128, 256)
+BATCH, LENGTH = 8, 128  # of a training step
+PROMPT = [5, 7, 11, 13, 17, 19, 23, 29]
+
+
+def main() -> None:
+    """Measure the pairs, print a line each, and record them."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--only", default="", help="pairs whose name contains this")
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--short", action="store_true", help="once, few tokens, nothing recorded")
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    tokens = 10 if asked.short else 200
+    pairs = [*training_pairs(), *writing_pairs(tokens)]
+    chosen = [pair for pair in pairs if asked.only in pair.name]
+    if not chosen:
+        parser.error(f"no pair '{asked.only}'; there are {', '.join(p.name for p in pairs)}")
+    rows = [measure(pair, 1 if asked.short else asked.rounds) for pair in chosen]
+    if not asked.short:
+        record(rows)
+
+
+def models(width: int) -> tuple[Transformer, GPT2LMHeadModel]:
+    """Ours and theirs, with the same weights: large enough that the text does not just repeat."""
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=WORDS,
+        n_embd=width,
+        n_layer=LAYERS,
+        n_head=HEADS,
+        n_positions=CONTEXT,
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    theirs = GPT2LMHeadModel(config)
+    with torch.no_grad():
+        for parameter in theirs.parameters():
+            parameter += 0.05 * torch.randn_like(parameter)
+    return gpt2(config.to_dict(), theirs.state_dict()), theirs
+
+
+def training_pairs() -> list[Pair]:
+    """A training step of ours, and of Hugging Face's model with its own loss."""
+    pairs = []
+    for width in WIDTHS:
+        ours, theirs = models(width)
+        tokens = torch.randint(WORDS, (BATCH, LENGTH))
+
+        def our_loss(ours: Transformer = ours, tokens: torch.Tensor = tokens) -> torch.Tensor:
+            logits = ours.logits(ours(tokens[:, :-1]))
+            return F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
+
+        def their_loss(
+            theirs: GPT2LMHeadModel = theirs, tokens: torch.Tensor = tokens
+        ) -> torch.Tensor:
+            return theirs(tokens, labels=tokens, use_cache=False).loss
+
+        torch.testing.assert_close(our_loss(), their_loss(), rtol=1e-4, atol=1e-4)
+        name = f"GPT training, width {width}"
+        steps = step(ours, our_loss), step(theirs, their_loss)
+        pairs.append(Pair(name, *steps, "GPT2LMHeadModel"))
+    return pairs
+
+
+def step(model: nn.Module, loss: Call) -> Call:
+    """One update."""
+    model.train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+
+    def call() -> None:
+        loss().backward()  # type: ignore[attr-defined]
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return call
+
+
+def writing_pairs(tokens: int) -> list[Pair]:
+    """Our `generate` against Hugging Face's, both with a cache."""
+    pairs = []
+    for width in WIDTHS:
+        ours, theirs = models(width)
+        ours.eval(), theirs.eval()
+        prompt = torch.tensor([PROMPT])
+
+        def write(ours: Transformer = ours) -> list[int]:
+            return generate(ours, [PROMPT], [Sampling(tokens=tokens)])[0]
+
+        @torch.inference_mode()
+        def they_write(
+            theirs: GPT2LMHeadModel = theirs, prompt: torch.Tensor = prompt
+        ) -> list[int]:
+            text = theirs.generate(
+                prompt,
+                attention_mask=torch.ones_like(prompt),
+                max_new_tokens=tokens,
+                min_new_tokens=tokens,
+                do_sample=False,
+                pad_token_id=0,
+            )
+            return text[0, len(PROMPT) :].tolist()
+
+        assert write() == they_write()
+        pairs.append(
+            Pair(f"GPT writing, width {width}", write, they_write, "transformers generate")
+        )
+    return pairs
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""More texts for a student than there are: some words exchanged for words that are near them.
+
+Shapes: V words, C channels of a word's vector.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from tokenizers import Tokenizer
+from torch import Tensor
+
+SHARE = 0.4  # of the words are exchanged
+NEAR = 12  # words to choose from
+AT_ONCE = 1000  # words whose neighbours are searched together; bounds the memory
+
+
+def reworded(
+    tokens: Sequence[Sequence[int]], vectors: Tensor, tokenizer: Tokenizer, seed: int
+) -> list[list[int]]:
+    """Each text once more, reworded (Jiao et al. 2020, algorithm 1, without a masked model).
+
+    Only whole words are exchanged, for whole words. Some are opposites, which are near too: the
+    teacher says what the new text means.
+    """
+    chance = np.random.default_rng(seed)
+    near = neighbours(sorted({token for text in tokens for token in text}), vectors, tokenizer)
+    return [
+        [
+            int(chance.choice(near[token])) if token in near and chance.random() < SHARE else token
+            for token in text
+        ]
+        for text in tokens
+    ]
+
+
+def neighbours(
+    tokens: Sequence[int], vectors: Tensor, tokenizer: Tokenizer
+) -> dict[int, np.ndarray]:  # vectors (V, C)
+    """The nearest words of each of these tokens that is a word, by the angle of their vectors."""
+    pieces = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
+    words = torch.tensor([number for piece, number in pieces if piece.isalpha()])
+    wanted = torch.tensor(sorted(set(tokens) & set(words.tolist())), dtype=torch.long)
+    directions = F.normalize(vectors.detach().cpu(), dim=1)
+    found: dict[int, np.ndarray] = {}
+    for some in wanted.split(AT_ONCE):
+        likeness = directions[some] @ directions[words].T  # (some, words)
+        likeness[some[:, None] == words] = -torch.inf  # a word is no neighbour of itself
+        nearest = words[likeness.topk(NEAR, dim=1).indices].numpy()  # (some, NEAR)
+        found |= dict(zip(some.tolist(), nearest, strict=True))
+    return found

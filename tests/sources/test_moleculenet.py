@@ -1,0 +1,82 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hour9.sources.moleculenet import read_molecules
+from hour9.sources.tudataset import BadFile
+
+ESOL = Path(os.environ.get("HOUR9_SHARED", "../shared")) / "data/moleculenet/graphs_npz/esol.npz"
+
+
+def arrays() -> dict[str, np.ndarray]:
+    """Ethanol C-C-O, methane, ethanol again."""
+    ethanol = [
+        [6, 0, 1, 5, 3, 0, 4, 0, 0],
+        [6, 0, 2, 5, 2, 0, 4, 0, 0],
+        [8, 0, 1, 5, 1, 0, 4, 0, 0],
+    ]
+    methane = [[6, 0, 0, 5, 4, 0, 4, 0, 0]]
+    walked = [[0, 1, 1, 2], [1, 0, 2, 1]]
+    return {
+        "x": np.array(ethanol + methane + ethanol, dtype=np.uint8),
+        "edge_index": np.array(walked * 1, dtype=np.int16).repeat(1, axis=1)[:, [0, 1, 2, 3] * 2],
+        "edge_attr": np.tile(np.array([1, 0, 0], dtype=np.uint8), (8, 1)),
+        "node_ptr": np.array([0, 3, 4, 7]),
+        "edge_ptr": np.array([0, 4, 4, 8]),
+        "y": np.array([1.1, -0.9, 1.2], dtype=np.float32),
+        "group": np.array([0, 1, 0]),
+    }
+
+
+def test_what_varies_has_columns_and_a_bond_stands_once(tmp_path):
+    np.savez(tmp_path / "toy.npz", **arrays())
+    tables = read_molecules(tmp_path / "toy.npz", seed=0)
+    assert tables["edges"][["case", "source", "target"]].to_numpy().tolist() == [
+        ["0", 0, 1],
+        ["0", 1, 2],
+        ["2", 0, 1],
+        ["2", 1, 2],
+    ]
+    nodes = tables["nodes"]
+    assert nodes["node"].tolist() == [0, 1, 2, 0, 0, 1, 2]
+    assert nodes["element.O"].tolist() == [0, 0, 1, 0, 0, 0, 1]
+    assert nodes["hydrogens.4"].tolist() == [0, 0, 0, 1, 0, 0, 0]
+    assert not [name for name in nodes if name.startswith(("charge", "aromatic"))]
+    assert tables["cases"]["target"].tolist() == [1.1, -0.9, 1.2]
+
+
+@pytest.mark.skipif(not ESOL.exists(), reason=f"there is no {ESOL}")
+def test_esol_has_its_published_size_and_a_molecule_is_in_one_split_only():
+    cases = read_molecules(ESOL, seed=3)["cases"]
+    assert len(cases) == 1128
+    group = np.load(ESOL, allow_pickle=False)["group"]
+    assert (cases.groupby(group)["split"].nunique() == 1).all()
+    shares = cases["split"].value_counts(normalize=True)
+    assert shares["train"] == pytest.approx(0.8, abs=0.01)
+    assert shares["test"] == pytest.approx(0.1, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"y": None, "group": None}, "lacks the arrays group, y"),
+        ({"group": np.array([0, 1])}, r"group is \(2,\) where \(3,\) was expected"),
+        ({"x": np.zeros((7, 4))}, r"x is \(7, 4\) where \(7, 9\) was expected"),
+        ({"y": np.array([1.0, None, 2.0])}, "no file of arrays"),  # would be unpickled
+    ],
+)
+def test_a_broken_file_is_refused_in_words(tmp_path, changed, message):
+    found = {name: a for name, a in (arrays() | changed).items() if a is not None}
+    np.savez(tmp_path / "toy.npz", **found)
+    with pytest.raises(BadFile, match=message):
+        read_molecules(tmp_path / "toy.npz", seed=0)
+
+
+def test_a_text_file_is_no_file_of_arrays(tmp_path):
+    (tmp_path / "toy.npz").write_text("C,CC,CCC")
+    with pytest.raises(BadFile, match="no file of arrays"):
+        read_molecules(tmp_path / "toy.npz", seed=0)
+    with pytest.raises(FileNotFoundError, match=r"there is no .*none\.npz"):
+        read_molecules(tmp_path / "none.npz", seed=0)

@@ -1,0 +1,52 @@
+"""The command line's own small parts; the whole commands are run in test_pipeline.py."""
+
+import pytest
+
+from hour9 import cli
+from hour9.cli import read_requests, show_words
+
+
+def test_a_list_in_a_request_stands_for_numbered_columns():
+    row = {"observation": [0.5, -1.0], "text": "a"}
+    assert cli.spread(row) == {"observation_0": 0.5, "observation_1": -1.0, "text": "a"}
+
+
+@pytest.mark.parametrize(
+    ("task", "why"),
+    [("nodes", "there is nothing to watch"), ("cartpole", "no challenger: hour9 run --task")],
+)
+def test_what_cannot_be_watched_is_said(task, why, project, capsys):
+    assert cli.main(["watch", task]) == 1
+    assert why in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("written", "rows"),
+    [
+        ('{"state": 1}', [{"state": 1}]),
+        ('[{"text": "a"}, {"text": "b"}]', [{"text": "a"}, {"text": "b"}]),
+        ("a fine film", [{"text": "a fine film"}]),
+        ("", [{"text": ""}]),
+        ("5", [{"text": "5"}]),  # JSON, but no row
+        ("null", [{"text": "null"}]),
+    ],
+)
+def test_what_is_no_row_is_a_text(written, rows):
+    assert read_requests(written) == rows
+
+
+def test_bytes_that_are_no_text_are_refused():
+    with pytest.raises(ValueError, match="bytes that are no UTF-8"):
+        read_requests(b"caf\xe9".decode("utf-8", "surrogateescape"))
+
+
+def test_a_program_gets_numbers_and_a_terminal_colours(capsys, monkeypatch):
+    show_words([("dull", -1.5), ("[not]", 0.25)])
+    assert capsys.readouterr().out == "-1.500 dull\n+0.250 [not]\n"
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLORTERM", "truecolor")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    show_words([("dull", -1.5), ("[not]", 0.25)])
+    shown = capsys.readouterr().out
+    assert "48;2;160;0;0mdull" in shown  # the strongest, against: full red
+    assert "[not]" in shown

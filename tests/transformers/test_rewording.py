@@ -1,0 +1,49 @@
+"""Rewording: words for near words, and nothing else."""
+
+import pytest
+import torch
+
+from hour9.transformers.batches import encode, read_tokenizer
+from hour9.transformers.rewording import NEAR, neighbours, reworded
+
+TEXTS = ["The plot is dull.", "The acting felt superb, the film very tedious."] * 5
+
+
+@pytest.fixture
+def tokenizer(tiny_bert):
+    return read_tokenizer(tiny_bert, 32)
+
+
+@pytest.fixture
+def vectors(tokenizer):
+    return torch.randn(tokenizer.get_vocab_size(), 8, generator=torch.Generator().manual_seed(0))
+
+
+def test_the_nearest_words_are_those_of_the_smallest_angle(tokenizer, vectors):
+    number = tokenizer.token_to_id("dull")
+    twin = tokenizer.token_to_id("superb")
+    vectors[twin] = 7 * vectors[number]  # the same direction, another length
+    near = neighbours([number], vectors, tokenizer)[number]
+    assert near[0] == twin
+    assert number not in near
+    assert len(near) == NEAR
+
+
+def test_frame_and_marks_stay_and_some_words_change(tokenizer, vectors):
+    tokens = encode(tokenizer, TEXTS)
+    copies = reworded(tokens, vectors, tokenizer, seed=0)
+    assert [len(copy) for copy in copies] == [len(text) for text in tokens]
+    pairs = [pair for text, copy in zip(tokens, copies, strict=True)
+             for pair in zip(text, copy, strict=True)]  # fmt: skip
+    changed = [(old, new) for old, new in pairs if old != new]
+    assert 0 < len(changed) < len(pairs)
+    for old, new in changed:
+        assert tokenizer.id_to_token(old).isalpha()
+        assert tokenizer.id_to_token(new).isalpha()
+
+
+def test_the_same_seed_rewords_the_same_way(tokenizer, vectors):
+    tokens = encode(tokenizer, TEXTS)
+    first, again, other = (reworded(tokens, vectors, tokenizer, seed) for seed in (0, 0, 1))
+    assert first == again
+    assert first != other
