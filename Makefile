@@ -21,12 +21,6 @@ lint: $(READY)           ## ruff and mypy
 
 bench: $(READY)          ## side by side with peers, to benchmarks/results.json
 	@$(BIN)/python benchmarks/attention.py
-<<<<<<< HEAD
-=======
-	@test ! -d $(SHARED)/planetoid || \
-		$(BIN)/python benchmarks/graphs_speed.py --root $(SHARED)/planetoid
-	@$(BIN)/python benchmarks/graph_memory.py
->>>>>>> c1434daa6a63f1b553496c035167d9ff7be35c20
 	@$(BIN)/python benchmarks/gpt_speed.py
 	@test ! -d $(SHARED)/tudataset || \
 		$(BIN)/python benchmarks/molecules_speed.py --root $(SHARED)/tudataset
