@@ -3,12 +3,12 @@
 import pytest
 
 from hour9 import cli
-from hour9.cli import read_requests, show_words
+from hour9.ask import read_requests, show_words, spread
 
 
 def test_a_list_in_a_request_stands_for_numbered_columns():
     row = {"observation": [0.5, -1.0], "text": "a"}
-    assert cli.spread(row) == {"observation_0": 0.5, "observation_1": -1.0, "text": "a"}
+    assert spread(row) == {"observation_0": 0.5, "observation_1": -1.0, "text": "a"}
 
 
 @pytest.mark.parametrize(

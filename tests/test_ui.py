@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from hour9.params import read_params
 from hour9.servers import NotServed, check_free, free_port
 
 
@@ -55,7 +56,7 @@ def test_a_run_triggered_in_the_ui_shows_its_stages_as_tasks_with_their_logs(ser
     prefect, mlflow = served
     deployment = ask(f"{prefect}/deployments/name/pipeline/pipeline")
     form = deployment["parameter_openapi_schema"]["properties"]
-    assert form["task"]["enum"] == ["all", "sentiment", "nodes", "taxi", "cartpole"]
+    assert form["task"]["enum"] == ["all", *read_params()["tasks"]]
     assert all(field["description"] for field in form.values())
 
     code = (

@@ -12,6 +12,7 @@ from contextlib import ExitStack, redirect_stderr
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hour9 import ask, release
 from hour9.params import PARAMS, STATE
 from hour9.stage import ENVIRONMENT
 
@@ -83,41 +84,41 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("request", help='JSON rows, e.g. \'{"text": "a fine film"}\', or plain text')
     add.add_argument("--alias", default="", help="which version answers")
     add.add_argument("--explain", action="store_true", help="what each word of a text added")
-    add.set_defaults(command=predict)
+    add.set_defaults(command=ask.predict)
 
     add = commands.add_parser("serve", help="answer for a task over HTTP, on loopback")
     add.add_argument("task")
     add.add_argument("--alias", default="", help="the champion, or else the challenger")
     add.add_argument("--port", type=int, default=8000)
-    add.set_defaults(command=serve)
+    add.set_defaults(command=ask.serve)
 
     add = commands.add_parser("promote", help="make a version the champion, if the gates let it")
     add.add_argument("task")
     add.add_argument("--version", default="", help="the challenger, if not given")
     add.add_argument("--reason", default="", help="promote against the gates; it is kept for ever")
-    add.set_defaults(command=promote)
+    add.set_defaults(command=release.promote)
 
     add = commands.add_parser("rollback", help="make the previous champion the champion again")
     add.add_argument("task")
     add.add_argument("--reason", default="", help="why; it goes into the journal")
-    add.set_defaults(command=rollback)
+    add.set_defaults(command=release.rollback)
 
     add = commands.add_parser("journal", help="who promoted what, when and why")
     add.add_argument("task", nargs="?", default="")
     add.add_argument("--json", action="store_true", help="for programs")
-    add.set_defaults(command=journal)
+    add.set_defaults(command=release.journal)
 
     add = commands.add_parser("trace", help="from a version back to the raw bytes")
     add.add_argument("version", metavar="TASK@ALIAS", help="or TASK/NUMBER")
-    add.set_defaults(command=trace)
+    add.set_defaults(command=release.trace)
 
     add = commands.add_parser("reproduce", help="train a version again, from its own commit")
     add.add_argument("version", metavar="TASK@ALIAS", help="or TASK/NUMBER")
-    add.set_defaults(command=reproduce)
+    add.set_defaults(command=release.reproduce)
 
     add = commands.add_parser("watch", help="see a task's challenger play, where there is a screen")
     add.add_argument("task")
-    add.set_defaults(command=watch)
+    add.set_defaults(command=ask.watch)
 
     add = commands.add_parser("ui", help="serve the MLflow and Prefect UIs on loopback")
     add.add_argument("--prefect-port", type=int, default=4200)
@@ -308,184 +309,6 @@ def report(asked: argparse.Namespace) -> int:
 
     draw()
     print(PAGE)
-    return 0
-
-
-def predict(asked: argparse.Namespace) -> int:
-    """Load a version from the registry and answer, a JSON line for each row."""
-    import mlflow
-    import pandas as pd
-
-    from hour9.registry.tracking import connect
-
-    connect()
-    address = in_charge(asked.task, asked.alias)
-    try:
-        requests = pd.DataFrame([spread(row) for row in read_requests(asked.request)])
-        model = mlflow.pyfunc.load_model(f"models:/{address}")
-        answers = model.predict(requests)
-        texts = requests.get("text", [""]) if asked.explain else []
-        explained = [model.unwrap_python_model().explain(text) for text in texts]
-    except (mlflow.MlflowException, ValueError) as error:
-        raise NoAnswer(f"{address}: {error}") from None
-    print(f"{address} answers", file=sys.stderr)
-    print(answers.to_json(orient="records", lines=True), end="")
-    for words in explained:
-        show_words(words)
-    return 0
-
-
-def serve(asked: argparse.Namespace) -> int:
-    """Serve until stopped."""
-    from hour9.serve import serve as answer
-
-    return answer(in_charge(check_task(asked.task), asked.alias), asked.port)
-
-
-def in_charge(task: str, alias: str) -> str:
-    """TASK/NUMBER of the version that an alias names; else of the champion, or the challenger."""
-    from mlflow import MlflowException
-
-    from hour9.registry.tracking import connect
-
-    try:
-        aliases = connect().get_registered_model(task).aliases
-    except MlflowException:
-        raise NoAnswer(f"the registry has no model '{task}'; hour9 run --task {task}") from None
-    for name in [alias] if alias else ["champion", "challenger"]:
-        if name in aliases:
-            return f"{task}/{aliases[name]}"
-    known = ", ".join(aliases) or "none: no candidate passed its gates"
-    raise NoAnswer(f"{task} has no {alias or 'champion or challenger'}; its aliases: {known}")
-
-
-def read_requests(written: str) -> list[dict[str, Any]]:
-    """JSON rows, or one text as it stands."""
-    if any("\ud800" <= letter <= "\udfff" for letter in written):
-        raise ValueError("the request holds bytes that are no UTF-8; send it as UTF-8")
-    try:
-        rows = json.loads(written)
-    except ValueError:
-        rows = written
-    rows = rows if isinstance(rows, list) else [rows]
-    return rows if all(isinstance(row, dict) for row in rows) else [{"text": written}]
-
-
-def show_words(words: list[tuple[str, float]]) -> None:
-    """Green for what spoke for the answer, red for what spoke against; numbers for a program."""
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console()
-    if not console.is_terminal:
-        for word, value in words:
-            print(f"{value:+.3f} {word}")
-        return
-    most = max(abs(value) for _, value in words) or 1.0
-    line = Text()
-    for word, value in words:
-        strength = round(160 * abs(value) / most)
-        colour = f"rgb(0,{strength},0)" if value > 0 else f"rgb({strength},0,0)"
-        line.append(word, f"white on {colour}").append(" ")
-    console.print(line)
-
-
-def spread(row: dict[str, Any]) -> dict[str, Any]:
-    """A list in a request stands for numbered columns: observation → observation_0, …"""
-    flat: dict[str, Any] = {}
-    for name, value in row.items():
-        flat |= (
-            {f"{name}_{n}": part for n, part in enumerate(value)}
-            if isinstance(value, list)
-            else {name: value}
-        )
-    return flat
-
-
-class NoAnswer(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised
-    """No such version, or a request that its signature does not take."""
-
-
-def promote(asked: argparse.Namespace) -> int:
-    """Move `champion`, or say what speaks against it."""
-    from hour9.registry import promotion
-
-    print(promotion.promote(check_task(asked.task), asked.version, asked.reason))
-    return 0
-
-
-def rollback(asked: argparse.Namespace) -> int:
-    """Go back to the champion before."""
-    from hour9.registry import promotion
-
-    print(promotion.rollback(check_task(asked.task), asked.reason))
-    return 0
-
-
-def journal(asked: argparse.Namespace) -> int:
-    """Print the journal, oldest first, and where its chain is broken: then the status is 1."""
-    from dataclasses import asdict
-
-    from hour9.params import read_params
-    from hour9.registry.journal import breaks, entries
-
-    tasks = [check_task(asked.task)] if asked.task else list(read_params()["tasks"])
-    every = [entry for task in tasks for entry in entries(task)]
-    if asked.json:
-        print(json.dumps([asdict(entry) for entry in every], indent=2))
-    else:
-        print("\n".join(f"{entry.task} {entry}" for entry in every) or "nothing was promoted yet")
-    broken = [line for task in tasks for line in breaks(task)]
-    for line in broken:
-        print(f"the journal is broken: {line}", file=sys.stderr)
-    return 1 if broken else 0
-
-
-def trace(asked: argparse.Namespace) -> int:
-    """Print the chain, the version first."""
-    from hour9.registry.reproduce import trace as chain
-
-    for what, value in chain(asked.version):
-        print(f"{what:<12} {value}")
-    return 0
-
-
-def reproduce(asked: argparse.Namespace) -> int:
-    """Say whether the same bytes come out again; status 1 where they do not."""
-    from hour9.registry.reproduce import reproduce as again
-
-    outcome, differences = again(asked.version)
-    print("\n".join([f"{asked.version}: {outcome}", *differences]))
-    return 0 if outcome == "identical" else 1
-
-
-def check_task(name: str) -> str:
-    """The name, if params.yaml has such a task."""
-    from hour9.params import UnknownName, read_params
-
-    known = list(read_params()["tasks"])
-    if name not in known:
-        raise UnknownName(f"no task '{name}' in params.yaml; there are {', '.join(known)}")
-    return name
-
-
-def watch(asked: argparse.Namespace) -> int:
-    """Play an episode in a window; where there is no screen, name the animation."""
-    from hour9.params import MODELS, RECEIPTS, REPORTS
-    from hour9.task import NoScreen, load_task
-
-    task = load_task(asked.task)
-    if task.watch is None:
-        raise NoAnswer(f"{asked.task} plays no episodes: there is nothing to watch")
-    receipt = RECEIPTS / f"{asked.task}.json"
-    best = json.loads(receipt.read_text())["challenger"] if receipt.exists() else None
-    if best is None:
-        raise NoAnswer(f"{asked.task} has no challenger: hour9 run --task {asked.task}")
-    try:
-        print(f"{best} returned {task.watch(MODELS / asked.task / best):g}")
-    except NoScreen as error:
-        film = next((REPORTS / asked.task / best / "pictures").glob("*.gif"), None)
-        raise NoAnswer(f"{error}; an episode of {best} is filmed in {film}") from None
     return 0
 
 

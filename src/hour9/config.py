@@ -243,3 +243,11 @@ def leaves(section: Any, place: str = "") -> list[str]:
         for key, value in section.items()
         for leaf in leaves(value, f"{place}.{key}" if place else str(key))
     ]
+
+
+def check_task(name: str) -> str:
+    """The name, if params.yaml has such a task."""
+    known = list(read_params()["tasks"])
+    if name not in known:
+        raise UnknownName(f"no task '{name}' in params.yaml; there are {', '.join(known)}")
+    return name

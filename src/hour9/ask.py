@@ -1,0 +1,124 @@
+"""Asking a registered version: `hour9 predict`, `hour9 serve`, `hour9 watch`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+
+def predict(asked: argparse.Namespace) -> int:
+    """Load a version from the registry and answer, a JSON line for each row."""
+    import mlflow
+    import pandas as pd
+
+    from hour9.registry.tracking import connect
+
+    connect()
+    address = in_charge(asked.task, asked.alias)
+    try:
+        requests = pd.DataFrame([spread(row) for row in read_requests(asked.request)])
+        model = mlflow.pyfunc.load_model(f"models:/{address}")
+        answers = model.predict(requests)
+        texts = requests.get("text", [""]) if asked.explain else []
+        explained = [model.unwrap_python_model().explain(text) for text in texts]
+    except (mlflow.MlflowException, ValueError) as error:
+        raise NoAnswer(f"{address}: {error}") from None
+    print(f"{address} answers", file=sys.stderr)
+    print(answers.to_json(orient="records", lines=True), end="")
+    for words in explained:
+        show_words(words)
+    return 0
+
+
+def serve(asked: argparse.Namespace) -> int:
+    """Serve until stopped."""
+    from hour9.config import check_task
+    from hour9.serve import serve as answer
+
+    return answer(in_charge(check_task(asked.task), asked.alias), asked.port)
+
+
+def in_charge(task: str, alias: str) -> str:
+    """TASK/NUMBER of the version that an alias names; else of the champion, or the challenger."""
+    from mlflow import MlflowException
+
+    from hour9.registry.tracking import connect
+
+    try:
+        aliases = connect().get_registered_model(task).aliases
+    except MlflowException:
+        raise NoAnswer(f"the registry has no model '{task}'; hour9 run --task {task}") from None
+    for name in [alias] if alias else ["champion", "challenger"]:
+        if name in aliases:
+            return f"{task}/{aliases[name]}"
+    known = ", ".join(aliases) or "none: no candidate passed its gates"
+    raise NoAnswer(f"{task} has no {alias or 'champion or challenger'}; its aliases: {known}")
+
+
+def read_requests(written: str) -> list[dict[str, Any]]:
+    """JSON rows, or one text as it stands."""
+    if any("\ud800" <= letter <= "\udfff" for letter in written):
+        raise ValueError("the request holds bytes that are no UTF-8; send it as UTF-8")
+    try:
+        rows = json.loads(written)
+    except ValueError:
+        rows = written
+    rows = rows if isinstance(rows, list) else [rows]
+    return rows if all(isinstance(row, dict) for row in rows) else [{"text": written}]
+
+
+def show_words(words: list[tuple[str, float]]) -> None:
+    """Green for what spoke for the answer, red for what spoke against; numbers for a program."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console()
+    if not console.is_terminal:
+        for word, value in words:
+            print(f"{value:+.3f} {word}")
+        return
+    most = max(abs(value) for _, value in words) or 1.0
+    line = Text()
+    for word, value in words:
+        strength = round(160 * abs(value) / most)
+        colour = f"rgb(0,{strength},0)" if value > 0 else f"rgb({strength},0,0)"
+        line.append(word, f"white on {colour}").append(" ")
+    console.print(line)
+
+
+def spread(row: dict[str, Any]) -> dict[str, Any]:
+    """A list in a request stands for numbered columns: observation → observation_0, …"""
+    flat: dict[str, Any] = {}
+    for name, value in row.items():
+        flat |= (
+            {f"{name}_{n}": part for n, part in enumerate(value)}
+            if isinstance(value, list)
+            else {name: value}
+        )
+    return flat
+
+
+class NoAnswer(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised
+    """No such version, or a request that its signature does not take."""
+
+
+def watch(asked: argparse.Namespace) -> int:
+    """Play an episode in a window; where there is no screen, name the animation."""
+    from hour9.params import MODELS, RECEIPTS, REPORTS
+    from hour9.task import NoScreen, load_task
+
+    task = load_task(asked.task)
+    if task.watch is None:
+        raise NoAnswer(f"{asked.task} plays no episodes: there is nothing to watch")
+    receipt = RECEIPTS / f"{asked.task}.json"
+    best = json.loads(receipt.read_text())["challenger"] if receipt.exists() else None
+    if best is None:
+        raise NoAnswer(f"{asked.task} has no challenger: hour9 run --task {asked.task}")
+    try:
+        print(f"{best} returned {task.watch(MODELS / asked.task / best):g}")
+    except NoScreen as error:
+        film = next((REPORTS / asked.task / best / "pictures").glob("*.gif"), None)
+        raise NoAnswer(f"{error}; an episode of {best} is filmed in {film}") from None
+    return 0

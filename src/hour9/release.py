@@ -1,0 +1,63 @@
+"""Releasing a version: `hour9 promote`, `rollback`, `journal`, `trace` and `reproduce`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+
+def promote(asked: argparse.Namespace) -> int:
+    """Move `champion`, or say what speaks against it."""
+    from hour9.config import check_task
+    from hour9.registry import promotion
+
+    print(promotion.promote(check_task(asked.task), asked.version, asked.reason))
+    return 0
+
+
+def rollback(asked: argparse.Namespace) -> int:
+    """Go back to the champion before."""
+    from hour9.config import check_task
+    from hour9.registry import promotion
+
+    print(promotion.rollback(check_task(asked.task), asked.reason))
+    return 0
+
+
+def journal(asked: argparse.Namespace) -> int:
+    """Print the journal, oldest first, and where its chain is broken: then the status is 1."""
+    from dataclasses import asdict
+
+    from hour9.config import check_task
+    from hour9.params import read_params
+    from hour9.registry.journal import breaks, entries
+
+    tasks = [check_task(asked.task)] if asked.task else list(read_params()["tasks"])
+    every = [entry for task in tasks for entry in entries(task)]
+    if asked.json:
+        print(json.dumps([asdict(entry) for entry in every], indent=2))
+    else:
+        print("\n".join(f"{entry.task} {entry}" for entry in every) or "nothing was promoted yet")
+    broken = [line for task in tasks for line in breaks(task)]
+    for line in broken:
+        print(f"the journal is broken: {line}", file=sys.stderr)
+    return 1 if broken else 0
+
+
+def trace(asked: argparse.Namespace) -> int:
+    """Print the chain, the version first."""
+    from hour9.registry.reproduce import trace as chain
+
+    for what, value in chain(asked.version):
+        print(f"{what:<12} {value}")
+    return 0
+
+
+def reproduce(asked: argparse.Namespace) -> int:
+    """Say whether the same bytes come out again; status 1 where they do not."""
+    from hour9.registry.reproduce import reproduce as again
+
+    outcome, differences = again(asked.version)
+    print("\n".join([f"{asked.version}: {outcome}", *differences]))
+    return 0 if outcome == "identical" else 1
