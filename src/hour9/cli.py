@@ -236,7 +236,7 @@ def show(table: Table) -> None:
     from rich.console import Console
 
     console = Console()
-    wide = Console(width=max(console.width, 100)) if not console.is_terminal else console
+    wide = Console(width=max(console.width, 130)) if not console.is_terminal else console
     wide.print()
     wide.print(table)
 
