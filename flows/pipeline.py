@@ -15,6 +15,7 @@ from hour9.config import set_params
 from hour9.params import read_params
 
 ALL = "all"
+UNCHANGED, FORCED = "unchanged", "forced"
 PARAMS = read_params()
 # The form's choices are what params.yaml has; a type checker cannot know them.
 Topic: Any = Literal[(ALL, *sorted({t["topic"] for t in PARAMS["tasks"].values()}))]
@@ -27,14 +28,21 @@ class PipelineFailed(RuntimeError):  # noqa: N818 - reads as a sentence where it
 
 
 @task(name="stage", task_run_name="{stage}", cache_policy=NO_CACHE)
-def run_stage(stage: str, place: int, slots: run.Slots, force: bool) -> str:
-    """One stage of the DAG. DVC decides whether there is anything to do."""
+def run_stage(stage: str, place: int, slots: run.Slots, why: str, before: list[str]) -> str:
+    """One stage of the DAG, after those it needs. DVC decides whether there is anything to do.
+
+    `why` is what DVC said of it when the run began: nothing, `stale`, or it is to be forced. Where
+    it said nothing and no stage before it did anything, there is nothing to ask again.
+    """
     logger = get_run_logger()
+    if not why and set(before) <= {UNCHANGED}:
+        logger.info(UNCHANGED)
+        return UNCHANGED
     with slots.taken(place):
         started = time.monotonic()
         logger.info("starts")
-        ran = dag.reproduce(stage, say=logger.info, force=force)
-    outcome = f"done in {time.monotonic() - started:.1f} s" if ran else "unchanged"
+        ran = dag.reproduce(stage, say=logger.info, force=why == FORCED)
+    outcome = f"done in {time.monotonic() - started:.1f} s" if ran else UNCHANGED
     logger.info(outcome)
     return outcome
 
@@ -79,16 +87,17 @@ def pipeline(
 def run_all(chosen: list[dag.Stage]) -> dict[str, str]:
     """A task for each stage, after those it needs; all of them end before this returns."""
     slots = run.Slots(run.cores())
-    force = set(filter(None, os.environ.get("HOUR9_FORCE", "").split(",")))
+    why = dict.fromkeys(dag.stale(), "stale")
+    why |= dict.fromkeys(filter(None, os.environ.get("HOUR9_FORCE", "").split(",")), FORCED)
     futures: dict[str, PrefectFuture[str]] = {}
     for place, stage in enumerate(chosen):
         futures[stage.name] = run_stage.submit(
             stage.name,
             place,
             slots,
-            stage.name in force,
+            why.get(stage.name, ""),
+            [futures[need] for need in stage.needs if need in futures],
             return_state=False,
-            wait_for=[futures[need] for need in stage.needs if need in futures],
         )
     try:
         for future in futures.values():

@@ -204,7 +204,7 @@ class RunFailed(RuntimeError):  # noqa: N818 - reads as a sentence where it is r
     """The flow ended with an error; the message is what its stages said."""
 
 
-def show_table(tasks: list[str]) -> None:
+def show_table(tasks: list[str], rows: list[dict[str, Any]] | None = None) -> None:
     """The candidates of these tasks: score with interval, baseline, verdict, version, alias."""
     from rich.table import Table
 
@@ -212,7 +212,7 @@ def show_table(tasks: list[str]) -> None:
     table = Table(box=None, pad_edge=False)
     for heading in ("candidate", "metric on test", "baseline", "verdict", "version", "alias"):
         table.add_column(heading, no_wrap=True)
-    for row in read_standing():
+    for row in read_standing() if rows is None else rows:
         if row["task"] not in tasks:
             continue
         score = "–"
@@ -278,7 +278,7 @@ def status(asked: argparse.Namespace) -> int:
     from hour9.params import read_params
     from hour9.run import RegistryCheck
 
-    show_table(list(read_params()["tasks"]))
+    show_table(list(read_params()["tasks"]), rows)
     if stale:
         print(f"\n{len(stale)} stages are stale: {', '.join(stale)}\nhour9 run brings them up")
     if not RegistryCheck(read_params()["tasks"]).agrees():
