@@ -29,7 +29,7 @@ def digits(tmp_path):
     for part, count in (("train", 20), ("t10k", 3)):
         images = np.arange(count * 6).reshape(count, 2, 3) % 256
         content = idx(images), idx(np.arange(count) % 10)
-        (tmp_path / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(content[0]))
+        (tmp_path / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(content[0], mtime=0))
         (tmp_path / f"{part}-labels-idx1-ubyte").write_bytes(content[1])
     return tmp_path
 
