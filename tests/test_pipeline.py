@@ -155,7 +155,7 @@ def test_a_run_that_is_told_to_stop_stops_and_leaves_nothing_running(project):
     )
     process = start_run("taxi")
     assert process.stdout
-    assert any("steps, validation" in line for line in process.stdout)
+    assert any("steps, regret" in line for line in process.stdout)
     children = psutil.Process(process.pid).children(recursive=True)
     process.terminate()
     process.communicate()

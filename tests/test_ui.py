@@ -81,7 +81,7 @@ def test_a_run_triggered_in_the_ui_shows_its_stages_as_tasks_with_their_logs(ser
     of_training = [
         x["message"] for x in logs if tasks.get(x["task_run_id"]) == "train@taxi-qlearning"
     ]
-    assert any("steps, validation return" in message for message in of_training)
+    assert any("steps, regret" in message for message in of_training)
 
     model = ask(f"{mlflow}/api/2.0/mlflow/registered-models/get?name=taxi")["registered_model"]
     assert model["aliases"] == [{"alias": "challenger", "version": "1"}]
