@@ -21,6 +21,15 @@ def test_a_change_keeps_comments_and_order_and_says_the_way_back(project):
     assert Path("params.yaml").read_text() == before
 
 
+def test_a_list_changes_there_and_back_on_its_own_line_with_its_comment(project):
+    before = read_params()
+    for value in ("[5, 5]", "[]"):
+        set_params([f"candidates.nodes-gcn.neighbours={value}"])
+        (line,) = [x for x in Path("params.yaml").read_text().splitlines() if "a step hears" in x]
+        assert line.split("#")[0].strip() == f"neighbours: {value}"
+    assert read_params() == before
+
+
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [

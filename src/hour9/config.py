@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import Comment, CommentedSeq
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.representer import RoundTripRepresenter
 
@@ -212,6 +213,11 @@ def assign(document: Any, assignment: str) -> str:
         value = text  # a name that looks like a number is still a name
     if isinstance(old, float) and type(value) is int:
         value = float(value)
+    if isinstance(value, list):
+        value = CommentedSeq(value)
+        value.fa.set_flow_style()  # on one line, as it was: its comment stays behind it
+        if isinstance(old, CommentedSeq) and Comment.attrib in vars(old):
+            setattr(value, Comment.attrib, old.ca)
     section[last] = value
     return f"{key}: {old!r} → {value!r} (back: --set {key}={as_yaml(old)})"
 

@@ -2,8 +2,13 @@
 
 import hashlib
 import json
+import tempfile
 from pathlib import Path
+from typing import Any
 
+import torch
+
+from hour9.engine import processes
 from hour9.engine.checkpoint import Checkpoint
 from hour9.engine.device import pick_device, prepare_threads
 from hour9.engine.run import Run
@@ -16,30 +21,52 @@ PACKAGE = Path(__file__).parent
 
 
 def train(name: str) -> None:
-    """Train the candidate, going on where a killed training stopped."""
+    """Train the candidate, going on where a killed training stopped; in several processes where
+    its settings say so."""
+    settings = load_settings(name)
+    device, count = pick_device(settings.device), getattr(settings, "processes", 1)
+    if count > 1 and not processes.launched():
+        processes.launch(train, name, count, device)
+        return
+    prepare_threads(settings.threads)
+    with processes.joined(count, device):
+        if processes.rank() == 0:
+            lead(name, settings, device)
+        else:
+            assist(name, settings)
+
+
+def lead(name: str, settings: Any, device: torch.device) -> None:
+    """Train, report and write."""
     from hour9.registry.tracking import TrainingRun
 
-    settings = load_settings(name)
-    prepare_threads(settings.threads)
-    task = load_task(settings.task)
     folder = MODELS / settings.task / name
     report = REPORTS / settings.task / name
-    checkpoint = Checkpoint(CHECKPOINTS / name / inputs_key(settings))
-    device = str(pick_device(settings.device))
-    tracked = TrainingRun(name, settings.model_dump(), checkpoint.folder, device)
-    run = Run(
+    run = prepare(name, settings, folder)
+    tracked = TrainingRun(name, settings.model_dump(), run.checkpoint.folder, str(device))
+    run.publish = tracked.publish
+    with tracked:
+        load_task(settings.task).train(run)
+        write_curve(run.curve, report / "curve.json")
+        tracked.finish(run.curve, folder)
+    run.checkpoint.clear()
+
+
+def assist(name: str, settings: Any) -> None:
+    """Train the same, beside the process that leads, and forget it."""
+    with tempfile.TemporaryDirectory() as scratch:
+        load_task(settings.task).train(prepare(name, settings, Path(scratch)))
+
+
+def prepare(name: str, settings: Any, folder: Path) -> Run:
+    """What the task's training is given."""
+    return Run(
         settings=settings,
         tables=without_test(read_tables(DATA / settings.task)),
         parent=Path(settings.parent),
         folder=folder,
-        checkpoint=checkpoint,
-        publish=tracked.publish,
+        checkpoint=Checkpoint(CHECKPOINTS / name / inputs_key(settings)),
     )
-    with tracked:
-        task.train(run)
-        write_curve(run.curve, report / "curve.json")
-        tracked.finish(run.curve, folder)
-    checkpoint.clear()
 
 
 def inputs_key(settings: Settings) -> str:

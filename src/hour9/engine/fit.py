@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hour9.engine import processes
 from hour9.engine.checkpoint import State
 from hour9.engine.device import accelerator
 from hour9.engine.randomness import random_state, set_random_state
@@ -51,6 +52,7 @@ def fit(
     def updates(epoch: int) -> list[Sequence[Batch]]:
         return together(batches(epoch), run.settings.accumulate)
 
+    processes.check_shares(model, len(batches(0)) if processes.world() > 1 else 1)
     training = Training(run, model, len(updates(0)), groups)
     if saved := run.resume():
         training.restore(saved)
@@ -90,9 +92,9 @@ class Training:
         self.engine = accelerator(self.settings)
         self.model = model.to(self.engine.device)
         self.length = length
-        trainable = [p for p in model.parameters() if p.requires_grad]
+        self.trainable = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
-            groups or [{"params": trainable}],
+            groups or [{"params": self.trainable}],
             lr=self.settings.learning_rate,
             weight_decay=self.settings.weight_decay,
             fused=True,
@@ -121,12 +123,17 @@ class Training:
         share = rate(step, self.settings.epochs * self.length, self.settings)
         for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
             group["lr"] = peak * share
-        for batch in batches:
+        lost = 0.0
+        for number, batch in processes.mine(batches):
+            if self.settings.accumulate > 1:
+                processes.seed_batch(self.settings.seed, step, number)
             on_device = {name: tensor.to(self.engine.device) for name, tensor in batch.items()}
             with self.engine.autocast():
                 value = loss(self.wrapped, on_device) / len(batches)
             self.engine.backward(value)
-            self.place.loss += value.item()
+            lost += value.item()
+        self.place.loss += processes.total(lost)
+        processes.add_gradients(self.trainable)
         self.engine.clip_grad_norm_(self.model.parameters(), self.settings.clip)
         self.stepper.step()
         self.stepper.zero_grad()
@@ -154,7 +161,7 @@ class Training:
         """Validate, keep the weights if they are the best so far, go on to the next epoch."""
         place = self.place
         self.wrapped.eval()
-        score = validate(self.model)
+        score = processes.agreed(lambda: validate(self.model))
         self.add_point(validation=score)
         place.stale += 1
         if score > place.best:

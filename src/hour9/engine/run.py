@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hour9.engine import processes
 from hour9.engine.checkpoint import Checkpoint, State
 from hour9.engine.settings import Settings
 from hour9.task import Tables
@@ -41,16 +42,20 @@ class Run:
 
     def progress(self, done: int, total: int, what: str = "") -> None:
         """Say how far training is, to the person who waits."""
+        if processes.rank() > 0:
+            return
         seconds = time.monotonic() - self.started
         print(f"{done}/{total} {what} · {seconds:.0f} s".replace("  ", " "), flush=True)
 
     def resume(self) -> State | None:
         """The state to go on from, with the curve as it was then; None at a first start."""
         saved = self.checkpoint.load()
+        processes.wait_for_all()  # the first process's next checkpoint replaces what all read
         if saved is None:
             return None
         self.curve[:] = saved["curve"]
-        print("continues from its checkpoint", file=sys.stderr, flush=True)
+        if processes.rank() == 0:
+            print("continues from its checkpoint", file=sys.stderr, flush=True)
         return saved["state"]
 
     def save(self, state: State) -> None:
@@ -60,5 +65,5 @@ class Run:
 
     def save_if_due(self, state: Callable[[], State]) -> None:
         """Make a checkpoint where the last one is old enough."""
-        if self.checkpoint.due():
+        if processes.rank() == 0 and self.checkpoint.due():
             self.save(state())

@@ -6,7 +6,7 @@ An architecture adds its own knobs in its topic's settings.py.
 import importlib
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, PositiveInt
+from pydantic import BaseModel, Field, PositiveInt, ValidationInfo, field_validator
 
 from hour9.params import UnknownName, read_params
 
@@ -55,6 +55,21 @@ class Supervised(Settings, frozen=True, extra="forbid"):
     decay: bool = Field(True, description="fall linearly to zero after the peak, or stay there")
     patience: PositiveInt = Field(5, description="epochs without a better validation score")
     clip: float = Field(1.0, gt=0, allow_inf_nan=False, description="largest norm of a gradient")
+    processes: int = Field(
+        1, ge=1, le=64, description="processes that share out the batches of an update"
+    )
+
+    @field_validator("processes")
+    @classmethod
+    def shares_evenly(cls, processes: int, info: ValidationInfo) -> int:
+        """Processes get whole batches: an update must have some for each of them."""
+        accumulate = info.data.get("accumulate", processes)
+        if accumulate % processes:
+            raise ValueError(
+                f"processes share out the batches of an update: accumulate ({accumulate}) must be "
+                "a multiple of it"
+            )
+        return processes
 
 
 def load_settings(name: str) -> Any:
