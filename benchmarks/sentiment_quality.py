@@ -2,13 +2,15 @@
 
     python benchmarks/sentiment_quality.py                                 # the embedded reviews
     python benchmarks/sentiment_quality.py --root ../shared/data/sst2 --seeds 3
+    python benchmarks/sentiment_quality.py --root ../shared/data/glue/SST-2 --apart --minutes 15
 
-The settings are those of `candidates.sentiment-bert` in params.yaml, but for the seed and what
-`--set` changes. Weights must be there: `data/weights/minilm`, or as `--weights` says.
+`--apart` leaves out the training texts that stand within one of validation or test, as GLUE's
+phrases may. With `--minutes`, a training ends with its time, and the same command goes on from
+there. The settings are those of `candidates.sentiment-bert` in params.yaml, but for the seed and
+what `--set` changes. Weights must be there: `data/weights/minilm`, or as `--weights` says.
 """
 
 import argparse
-import tempfile
 import time
 from pathlib import Path
 from statistics import mean, stdev
@@ -16,20 +18,20 @@ from statistics import mean, stdev
 import pandas as pd
 from ruamel.yaml import YAML
 
-from hour9.engine.checkpoint import Checkpoint
-from hour9.engine.run import Run
 from hour9.engine.settings import Source
 from hour9.params import read_params
 from hour9.task import Tables, without_test
 from hour9.transformers.sentiment import TASK
 from hour9.transformers.settings import BertSettings
+from limited import finished, limited, options
 
 
 def main() -> None:
     """Print each seed's accuracy and CPU time, then their mean."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], parents=[options()])
     parser.add_argument("--root", help="a file or folder of labelled texts; embedded without it")
     parser.add_argument("--name", default="", help="variant of the embedded reviews: biased")
+    parser.add_argument("--apart", action="store_true", help="no held-out text's part is learned")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--weights", type=Path, default=None)
@@ -39,7 +41,9 @@ def main() -> None:
     params = read_params()
     source = Source(**params["tasks"]["sentiment"]["source"])
     if arguments.root:
-        source = source.model_copy(update={"kind": "path", "root": arguments.root})
+        source = source.model_copy(
+            update={"kind": "path", "root": arguments.root, "apart": arguments.apart}
+        )
     tables = TASK.ingest(source.model_copy(update={"name": arguments.name}))
     sizes = tables["cases"]["split"].value_counts(sort=False).to_dict()
     print(f"{arguments.root or 'embedded'} {sizes}", flush=True)
@@ -50,7 +54,7 @@ def main() -> None:
     settings = BertSettings(**params["candidates"]["sentiment-bert"] | changes)
     parent = arguments.weights or Path(settings.parent)
     found = [
-        one_seed(tables, settings.model_copy(update={"seed": seed}), parent)
+        one_seed(arguments, tables, settings.model_copy(update={"seed": seed}), parent)
         for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds)
     ]
     spread = f" ± {stdev(found):.4f}" if len(found) > 1 else ""
@@ -60,22 +64,24 @@ def main() -> None:
     )
 
 
-def one_seed(tables: Tables, settings: BertSettings, parent: Path) -> float:
+def one_seed(
+    arguments: argparse.Namespace, tables: Tables, settings: BertSettings, parent: Path
+) -> float:
     """Train and score once; the accuracy on test."""
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch) / "model"
-        run = Run(settings, without_test(tables), parent, folder, Checkpoint(Path(scratch) / "c"))
-        start = time.process_time()
-        TASK.train(run)
-        trained = time.process_time()
-        scores = TASK.score(folder, tables)
-        scored = time.process_time()
+    run = limited(arguments, settings, without_test(tables), parent)
+    start = time.process_time()
+    TASK.train(run)
+    trained = time.process_time()
+    scores = TASK.score(run.folder, tables)
+    scored = time.process_time()
+    finished(run)
     for point in run.curve:
         print("  ", {key: round(value, 4) for key, value in point.items()})
     accuracy = by_split(tables, scores)
     print(
-        f"seed {settings.seed}: {told(accuracy)}; trained in {trained - start:.0f}, "
-        f"scored in {scored - trained:.0f} CPU seconds{fairness(tables, scores)}",
+        f"seed {settings.seed}: {told(accuracy)}; since this start trained in "
+        f"{trained - start:.0f}, scored in {scored - trained:.0f} CPU seconds"
+        f"{fairness(tables, scores)}",
         flush=True,
     )
     return accuracy["test"]

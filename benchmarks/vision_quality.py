@@ -2,17 +2,17 @@
 
     python benchmarks/vision_quality.py --seeds 5                          # scikit-learn's digits
     python benchmarks/vision_quality.py --root ../shared/data/images/MNIST/raw \
-        --train 5000 --set patch=4 --set epochs=10                         # a part of MNIST
+        --set patch=4 --set epochs=3 --set batch_size=128 --seeds 1        # MNIST, minutes
 
-All see the same images; each chooses its settings, and the ViT its epoch, on validation alone.
+All are judged on the same images; each chooses its settings, and the ViT its epoch, on validation
+alone. The ViT learns from all training images (`--train` says of how many), its rivals from at
+most 5,000 of them. With `--minutes`, a training ends with its time, and the same command goes on.
 """
 
 import argparse
 import contextlib
 import io
-import tempfile
 import time
-from pathlib import Path
 
 import numpy as np
 from ruamel.yaml import YAML
@@ -20,14 +20,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 
-from hour9.engine.checkpoint import Checkpoint
-from hour9.engine.run import Run
 from hour9.engine.settings import Source, load_settings
 from hour9.params import read_params
 from hour9.task import Tables, without_test
 from hour9.transformers.settings import VitSettings
-from hour9.transformers.vision import TASK, pixels_of
+from hour9.transformers.vision import ENOUGH, TASK, pixels_of
 from hour9.validate import deal_splits
+from limited import finished, limited, options
 
 RIVALS = {
     "logistic regression": [LogisticRegression(C=c, max_iter=1000) for c in (0.1, 1, 10, 100)],
@@ -38,7 +37,7 @@ RIVALS = {
 
 def main() -> None:
     """Print a line for each method, and one for each seed of the ViT."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], parents=[options()])
     parser.add_argument("--root", help="idx files or class folders; the digits without it")
     parser.add_argument("--train", type=int, default=0, help="training images at most; 0: all")
     parser.add_argument("--seeds", type=int, default=3)
@@ -51,15 +50,17 @@ def main() -> None:
     if asked.short:
         source, asked.seeds, asked.set = source.model_copy(update={"size": 300}), 1, ["epochs=2"]
     tables = deal_splits(TASK.ingest(source))
-    tables = fewer(tables, asked.train) if asked.train else tables
+    tables = fewer(tables, asked.train or len(tables["cases"]))
     print(tables["cases"]["split"].value_counts().to_dict(), flush=True)
     for name, models in RIVALS.items():
         started = time.process_time()
-        print(f"{name:20} {rival(tables, models):.4f}  {time.process_time() - started:.0f} CPU s")
+        reached = rival(fewer(tables, ENOUGH), models)
+        print(f"{name:20} {reached:.4f}  {time.process_time() - started:.0f} CPU s", flush=True)
     changes = {key: YAML(typ="safe").load(value) for key, _, value in map(split, asked.set)}
     section = load_settings("vision-vit").model_dump() | changes
     found = [
-        one_seed(tables, VitSettings(**section | {"seed": seed})) for seed in range(asked.seeds)
+        one_seed(asked, tables, VitSettings(**section | {"seed": seed}))
+        for seed in range(asked.seeds)
     ]
     print(f"{'vision-vit':20} {np.mean(found):.4f} ± {np.std(found):.4f} over {len(found)} seeds")
 
@@ -85,16 +86,15 @@ def rival(tables: Tables, models: list) -> float:
     return best.score(x[test], target[test])
 
 
-def one_seed(tables: Tables, settings: VitSettings) -> float:
+def one_seed(asked: argparse.Namespace, tables: Tables, settings: VitSettings) -> float:
     """Test accuracy of one training."""
     started = time.process_time()
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        run = Run(settings, without_test(tables), folder, folder / "m", Checkpoint(folder / "c"))
-        with contextlib.redirect_stdout(io.StringIO()):
-            TASK.train(run)
-        seconds = time.process_time() - started
-        scores = tables["cases"].merge(TASK.score(run.folder, tables), on="case")
+    run = limited(asked, settings, without_test(tables), asked.state)
+    with contextlib.redirect_stdout(io.StringIO()):
+        TASK.train(run)
+    seconds = time.process_time() - started
+    scores = tables["cases"].merge(TASK.score(run.folder, tables), on="case")
+    finished(run)
     means = scores.groupby("split")["score"].mean()
     print(f"  seed {settings.seed}: {means.round(4).to_dict()}, {seconds:.0f} CPU s", flush=True)
     return float(means["test"])

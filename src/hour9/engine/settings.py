@@ -24,6 +24,10 @@ class Source(BaseModel, frozen=True, extra="forbid"):
     env: str = Field("", description="a Gymnasium environment, e.g. 'CartPole-v1'")
     size: PositiveInt = Field(1000, description="rows to generate, or episodes to hold")
     seed: int = Field(0, ge=0, lt=2**32, description="seeds the generator and the split")
+    apart: bool = Field(
+        False,
+        description="leave out training texts that stand within a text of validation or test",
+    )
 
 
 class Settings(BaseModel, frozen=True, extra="forbid"):

@@ -20,6 +20,7 @@ from typing import Any
 import pandas as pd
 
 from hour9.engine.settings import Source
+from hour9.sources.overlap import apart
 from hour9.sources.splits import split_of, with_all_splits
 
 TEXT_NAMES = ("text", "sentence", "review", "content", "comment", "phrase", "tweet")
@@ -53,7 +54,25 @@ class Part:
 def labelled_texts(source: Source) -> pd.DataFrame:
     """The columns case, text, label (negative or positive) and split. Raises TextRefused."""
     parts = of_hub(source.name) if source.kind == "hub" else of_path(Path(source.root))
-    return settle(parts, source.seed)
+    table = settle(parts, source.seed)
+    return kept_apart(table, source) if source.apart else table
+
+
+def kept_apart(table: pd.DataFrame, source: Source) -> pd.DataFrame:
+    """Without the training texts that stand within others; says how many they were."""
+    if not table["split"].all():
+        raise TextRefused(
+            f"'{source.root}' names no splits to keep apart; set source.apart to false, or name "
+            "the files train, validation and test"
+        )
+    kept = apart(table)
+    before, after = ((t["split"] == "train").sum() for t in (table, kept))
+    print(
+        f"{before - after} of {before} training texts stand within one of validation or test and "
+        "are left out",
+        file=sys.stderr,
+    )
+    return kept
 
 
 def settle(parts: Sequence[Part], seed: int) -> pd.DataFrame:
