@@ -1,0 +1,37 @@
+"""A benchmark's training that is cut by its time ends where an uncut one does."""
+
+import argparse
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+
+from hour9.engine.settings import Supervised
+from limited import TimeIsUp, limited
+from shakespeare import SIZES, Training, gpt
+
+SETTINGS = Supervised(task="t", topic="transformers", parent="p", architecture="a", epochs=6)
+TEXT = np.random.default_rng(0).integers(5, size=3000)
+
+
+def train(state: Path, minutes: float) -> Training:
+    run = limited(argparse.Namespace(state=state, minutes=minutes), SETTINGS, {}, state)
+    training = Training(run, gpt(SIZES["short"], 5), SIZES["short"], steps=6)
+    training.learn(TEXT)
+    return training
+
+
+def test_a_training_cut_after_every_step_ends_as_an_uncut_one(tmp_path):
+    whole = train(tmp_path / "whole", math.inf)
+    for _ in range(6):
+        with pytest.raises(TimeIsUp, match="goes on"):
+            train(tmp_path / "cut", 0.0)
+    cut = train(tmp_path / "cut", 0.0)
+    assert cut.done == whole.done == 6
+    for ours, theirs in zip(cut.model.parameters(), whole.model.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
