@@ -34,8 +34,9 @@ from hour9.engine.checkpoint import Checkpoint
 from hour9.engine.run import Run
 from hour9.engine.settings import Source, load_settings
 from hour9.rl import cartpole
-from hour9.rl.dqn import Learner, Training, recorded
+from hour9.rl.dqn import Training, recorded
 from hour9.rl.episodes import Policy, play, returns
+from hour9.rl.learner import Learner
 from hour9.rl.settings import DQN
 from hour9.task import Tables, without_test
 from record import Row, record

@@ -1,12 +1,11 @@
 """Deep Q-learning: the values of the actions from a network, learned from replayed transitions.
 
-Training goes in rounds: some steps in all environments, then some updates. The batches of a round
-are drawn at once and valued by the target network in one pass, as it stands still meanwhile.
-Several agents are trained side by side, apart only in their random numbers. Four switches lead
-from DQN towards Rainbow (Hessel et al. 2018): double, dueling, n_step and priority.
+Training goes in rounds: some steps in all environments, then some updates (learner.py). Several
+agents are trained side by side, apart only in their random numbers. Four switches lead from DQN
+towards Rainbow (Hessel et al. 2018): double, dueling, n_step and priority.
 
-Shapes: G agents, U updates, B transitions in a batch, E environments of each agent, O numbers in
-an observation, A actions.
+Shapes: G agents, B transitions, E environments of each agent, O numbers in an observation,
+A actions.
 """
 
 from collections.abc import Callable
@@ -14,28 +13,22 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import pandas as pd
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hour9.engine.checkpoint import State
-from hour9.engine.device import pick_device, prepare_threads
+from hour9.engine.device import prepare_threads
 from hour9.engine.fit import Diverged
 from hour9.engine.randomness import random_state, seed_all, set_random_state
 from hour9.engine.run import Run
 from hour9.engine.weights import save_model
 from hour9.rl.episodes import SideBySide, play, returns
-from hour9.rl.qnetwork import QNetwork
-from hour9.rl.replay import Batch, Replay
+from hour9.rl.learner import Learner
 from hour9.rl.seeds import median_agent
 from hour9.rl.settings import DQN
 from hour9.task import Tables
 
 UNSEEN = 2**32
 """Episodes that stand in no table are seeded from here on; the cases' seeds are below."""
-
-CORRECTION = 0.4
-"""β at first; 1 in the end (Schaul et al. 2016, table 3, proportional)."""
 
 DONE = 2
 """An agent has learned all there is when as many checks in a row could not have been better."""
@@ -105,7 +98,7 @@ class Training:
         place.loss += learner.learn(place.step)
         place.rounds += 1
         if place.rounds % settings.target_every == 0:
-            learner.target.load_state_dict(learner.network.state_dict())
+            learner.renew_target()
         due = place.step - place.checked >= settings.check_every
         if due or place.step >= settings.steps:
             self.check()
@@ -160,127 +153,6 @@ class Training:
         self.learner.restore(state["learner"])
         self.episodes.restore(state["episodes"])
         set_random_state(state["random"])
-
-
-class Learner:
-    """The agents' network, its target, the optimizer and the memory."""
-
-    def __init__(self, settings: DQN, known: dict[str, np.ndarray], actions: int):
-        device = pick_device(settings.device)
-        scale = largest(known["observation"])
-        self.settings = settings
-        self.network, self.target = (
-            QNetwork(scale, settings.hidden, actions, settings.seeds, settings.dueling).to(device)
-            for _ in range(2)
-        )
-        self.target.load_state_dict(self.network.state_dict())
-        self.replay = Replay(
-            (settings.seeds, settings.environments, len(scale)),
-            settings.replay,
-            device,
-            discount=settings.discount,
-            n_step=settings.n_step,
-            priority=settings.priority,
-        )
-        self.remember(known)
-        self.optimizer = torch.optim.Adam(
-            self.network.parameters(), lr=settings.learning_rate, fused=True
-        )
-
-    def remember(self, known: dict[str, np.ndarray]) -> None:
-        """Give every agent the same transitions, dealt to its environments one after the other."""
-        G, E = self.settings.seeds, self.settings.environments
-        rows = len(known["action"]) // E
-        dealt = {k: v[: rows * E].reshape(E, rows, *v.shape[1:]) for k, v in known.items()}
-        dealt["over"][:, -1] = True  # what followed was dealt to another
-        for row in range(rows):
-            self.replay.add(
-                {k: np.tile(v[:, row], (G, *[1] * (v.ndim - 2))) for k, v in dealt.items()}
-            )
-
-    def learn(self, step: int) -> float:
-        """One round of updates; the mean loss of them."""
-        settings = self.settings
-        gone = step / settings.steps
-        self.optimizer.param_groups[0]["lr"] = rate(gone, settings)
-        correction = CORRECTION + gone * (1 - CORRECTION)
-        batch = self.replay.sample(settings.updates, settings.batch_size, correction)
-        values = next_values(self.target, batch)  # (U, G, B, A)
-        losses, errors = [], []
-        for u in range(settings.updates):
-            now = {name: tensor[u] for name, tensor in batch.items()}
-            chooser = self.network if settings.double else None
-            target = q_targets(values[u], now, chooser)  # (G, B)
-            chosen = self.network(now["observation"]).gather(2, now["action"][..., None])
-            loss, error = weighted_loss(chosen[..., 0], target, now["weight"])
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
-            losses.append(loss.detach())
-            errors.append(error)
-        if settings.priority:
-            self.replay.renew(batch["place"], torch.stack(errors))
-        return torch.stack(losses).mean().item() / settings.seeds
-
-    def state(self) -> State:
-        """Fit for a checkpoint."""
-        return {
-            "network": self.network.state_dict(),
-            "target": self.target.state_dict(),
-            "optimizer": {str(k): v for k, v in self.optimizer.state_dict()["state"].items()},
-            "replay": self.replay.state(),
-        }
-
-    def restore(self, state: State) -> None:
-        """The inverse of `state`."""
-        self.network.load_state_dict(state["network"])
-        self.target.load_state_dict(state["target"])
-        self.replay.restore(state["replay"])
-        groups = self.optimizer.state_dict()["param_groups"]
-        moments = {int(k): v for k, v in state["optimizer"].items()}
-        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
-
-
-@torch.no_grad()
-def next_values(target: nn.Module, batch: Batch) -> Tensor:  # -> (U, G, B, A)
-    """What the target network holds the actions after all transitions of a round to be worth."""
-    seen = batch["next_observation"]  # (U, G, B, O)
-    U, G, B, O = seen.shape  # noqa: E741 - the legend's letter
-    found = target(seen.transpose(0, 1).reshape(G, U * B, O))  # (G, U B, A)
-    return found.view(G, U, B, -1).transpose(0, 1)
-
-
-@torch.no_grad()
-def q_targets(values: Tensor, batch: Batch, chooser: nn.Module | None) -> Tensor:
-    """y = r + γ Q⁻(s', a'), and y = r where s' is terminal: (G, B, A) -> (G, B).
-
-    a' is the best by Q⁻ itself (Mnih et al. 2015, algorithm 1) or by `chooser`, the network that
-    learns (van Hasselt et al. 2016, eq. 4): then one network's luck is not the other's. A time
-    limit is no end of the task: an episode that was only truncated keeps its future.
-    """
-    best = (values if chooser is None else chooser(batch["next_observation"])).argmax(dim=-1)
-    future = values.gather(2, best[..., None])[..., 0]  # (G, B)
-    return batch["reward"] + batch["discount"] * future * ~batch["terminated"]
-
-
-def weighted_loss(chosen: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Huber's loss, as Mnih et al. clip the error, with the errors themselves: (G, B).
-
-    The mean over a batch, the sum over the agents, so that each learns as if it were alone.
-    """
-    loss = F.smooth_l1_loss(chosen, target, reduction="none")  # (G, B)
-    return (weight * loss).mean(dim=-1).sum(), (target - chosen).detach()
-
-
-def rate(gone: float, settings: DQN) -> float:
-    """Adam's step size: down to a hundredth along a line, or level."""
-    return settings.learning_rate * (max(0.01, 1 - gone) if settings.decay else 1.0)
-
-
-def largest(observations: np.ndarray) -> Tensor:  # (B, O) -> (O,)
-    """How far from zero each number was seen, so that an angle weighs as much as a speed."""
-    reach = torch.from_numpy(np.abs(observations).max(axis=0))
-    return torch.where(reach > 0, reach, 1.0)
 
 
 def copy(network: nn.Module) -> dict[str, Tensor]:

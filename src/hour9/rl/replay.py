@@ -100,7 +100,8 @@ class Replay:
 
     def flat(self, name: str, places: Tensor) -> Tensor:
         """What stands in the memory at these places, agents and rows counted through."""
-        return self.memory[name].flatten(0, 2)[places]
+        found = self.memory[name].flatten(0, 2).index_select(0, places.flatten())
+        return found.view(*places.shape, *found.shape[1:])
 
     def evenly(self, shape: tuple[int, ...]) -> Tensor:
         """Places of transitions that have n - 1 successors, each as likely as the next."""

@@ -1,0 +1,110 @@
+"""A round of updates: its targets by hand, its gradients and Adam's steps against torch's own."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from hour9.engine.settings import load_settings
+from hour9.rl import learner
+from hour9.rl.adam import Adam, Vector
+from hour9.rl.learner import Learner
+from hour9.rl.qnetwork import QNetwork
+from hour9.rl.settings import DQN
+
+
+def batch_of(**changed: object) -> dict[str, torch.Tensor]:
+    """One agent, one transition: a reward of 1, then 0.9 times the future."""
+    values = {"reward": 1.0, "discount": 0.9, "terminated": False, "next_observation": [3.0]}
+    return {name: torch.tensor([[value]]) for name, value in {**values, **changed}.items()}
+
+
+VALUES = torch.tensor([[[3.0, 30.0]]])  # what the target network says of two actions
+
+
+BEST = torch.tensor([[1]])
+
+
+def test_a_target_is_the_reward_and_the_discounted_best_that_follows():
+    assert learner.q_targets(VALUES, batch_of(), BEST).item() == pytest.approx(1 + 0.9 * 30)
+
+
+def test_only_a_terminated_state_is_worth_nothing():
+    """A time limit that cut the episode leaves `terminated` false, and so its future."""
+    assert learner.q_targets(VALUES, batch_of(terminated=True), BEST).item() == 1.0
+
+
+def test_what_follows_is_worth_what_the_chosen_action_is():
+    found = learner.q_targets(VALUES, batch_of(), 1 - BEST).item()
+    assert found == pytest.approx(1 + 0.9 * 3)
+
+
+def learner_of(**changed: object) -> Learner:
+    """Two agents that remember a hundred transitions of random numbers."""
+    torch.manual_seed(0)
+    random = np.random.default_rng(0)
+    known = {
+        "observation": random.normal(size=(100, 3)).astype(np.float32),
+        "action": random.integers(4, size=100),
+        "reward": random.normal(scale=3.0, size=100).astype(np.float32),  # beyond Huber's bend
+        "next_observation": random.normal(size=(100, 3)).astype(np.float32),
+        "terminated": random.random(100) < 0.1,
+        "over": random.random(100) < 0.2,
+    }
+    settings = {"seeds": 2, "hidden": 8, "environments": 2, "updates": 6, "batch_size": 5}
+    chosen = {**load_settings("cartpole-rainbow-lite").model_dump(), **settings, **changed}
+    return Learner(DQN(**chosen), known, actions=4)
+
+
+@pytest.mark.parametrize("double", [False, True])
+@pytest.mark.parametrize("dueling", [False, True])
+def test_a_round_is_what_autograd_and_torchs_adam_make_of_each_agent_alone(double, dueling):
+    ours = learner_of(double=double, dueling=dueling)
+    alone = [ours.network.only(agent) for agent in (0, 1)]
+    for weight in ours.target.parameters():
+        weight.data.mul_(1.1)  # it lags behind the network
+    targets = [ours.target.only(agent) for agent in (0, 1)]
+    batch = ours.replay.sample(6, 5, correction=0.5)
+    with torch.no_grad():
+        errors = ours.updates(batch, 0.01)
+    for agent, (network, target) in enumerate(zip(alone, targets, strict=True)):
+        optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
+        for u in range(6):
+            now = {name: tensor[u, agent : agent + 1] for name, tensor in batch.items()}
+            with torch.no_grad():
+                values = target(now["next_observation"])
+                best = (network if double else target)(now["next_observation"]).argmax(dim=-1)
+                wanted = learner.q_targets(values, now, best)
+            found = network(now["observation"]).gather(-1, now["action"][..., None])[..., 0]
+            torch.testing.assert_close(errors[u, agent], (found - wanted)[0])
+            optimizer.zero_grad()
+            loss = F.smooth_l1_loss(found, wanted, reduction="none")
+            (now["weight"] * loss).mean().backward()
+            optimizer.step()
+        learned = ours.network.only(agent)
+        for mine, theirs in zip(learned.parameters(), network.parameters(), strict=True):
+            torch.testing.assert_close(mine, theirs)
+
+
+def test_a_networks_weights_and_gradients_are_views_of_one_vector():
+    network = QNetwork(torch.ones(3), 8, 2, agents=1, dueling=False)
+    adam = Adam(Vector.of(network))
+    adam.vector.gradient.fill_(1.0)
+    before = [weight.detach().clone() for weight in network.parameters()]
+    adam.step(0.5)  # the first step is as long as the rate, whatever the gradient
+    for old, weight in zip(before, network.parameters(), strict=True):
+        torch.testing.assert_close(old - weight, torch.full_like(old, 0.5))
+        assert (weight.grad == 1).all()
+
+
+def test_a_dueling_network_splits_a_value_from_advantages_that_sum_to_zero():
+    network = QNetwork(torch.ones(3), 8, 2, agents=1, dueling=True)
+    last = torch.tensor([5.0, 1.0, 3.0])  # V = 5, A = 1 and 3
+    network.value.weight.data.zero_()
+    network.value.bias.data.copy_(last)
+    assert network(torch.randn(1, 4, 3))[0, 0].tolist() == [5 + 1 - 2, 5 + 3 - 2]
+
+
+def test_a_number_is_scaled_by_how_far_it_was_seen():
+    scale = learner.largest(np.array([[1.0, -4.0, 0.0], [-2.0, 3.0, 0.0]], np.float32))
+    assert scale.tolist() == [2.0, 4.0, 1.0]  # one that never moved stays as it is
