@@ -11,7 +11,7 @@ run: $(READY)            ## the whole pipeline, from raw data to the registry
 	@$(BIN)/hour9 run
 
 test: $(READY)           ## all tests
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 3 --dist loadgroup
 
 ui: $(READY)             ## the MLflow and Prefect UIs on loopback, with the flows ready
 	@$(BIN)/hour9 ui $(UI)

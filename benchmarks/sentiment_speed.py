@@ -70,6 +70,7 @@ def main() -> None:
         weights = Path("data/weights/minilm")
         if options.short:
             weights, options.models, tables = toys(Path(scratch))
+            options.sentences = 32
             learned = answered = tables
         else:
             learned = TASK.ingest(Source(kind="path", root=options.root))

@@ -27,6 +27,15 @@ TREE = ("src", "flows", *FILES)
 os.environ.update({k: v for k, v in ENVIRONMENT.items() if k != "PYTHONHASHSEED"})
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file's tests share fixtures and stay in one process, unless it is marked `spread`: long
+    tests that share none are dealt out one by one, last, so that no process waits for another."""
+    for item in items:
+        if not item.get_closest_marker("spread"):
+            item.add_marker(pytest.mark.xdist_group(item.path.relative_to(ROOT).as_posix()))
+
+
 @pytest.fixture(scope="session")
 def warm() -> Iterator[str]:
     """The address of a warm process for all tests."""

@@ -10,6 +10,7 @@ from hour9 import dag
 from hour9.params import UnknownName, read_params
 from hour9.registry.lineage import dvc_md5
 
+pytestmark = pytest.mark.spread
 ROOT = Path(__file__).parent.parent
 SOURCE = Path(find_spec("hour9").origin).parent  # type: ignore[union-attr, arg-type]
 
