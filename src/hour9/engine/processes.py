@@ -70,7 +70,7 @@ def joined(count: int, device: torch.device) -> Iterator[None]:
     if not launched():
         yield
         return
-    from hour9.stage import die_with_parent  # a version answers without it: its code lacks stage.py
+    from hour9.stage import die_with_parent  # not among what a packaged model carries
 
     die_with_parent()
     local = int(os.environ["LOCAL_RANK"])
