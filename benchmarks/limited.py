@@ -40,7 +40,7 @@ def options() -> argparse.ArgumentParser:
     """What every command with a long training takes."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument(
-        "--minutes", type=float, default=float("inf"), help="wall time of each training's start"
+        "--minutes", type=float, default=float("inf"), help="wall time of this start"
     )
     parser.add_argument("--state", type=Path, default=Path(".hour9/benchmarks"))
     return parser

@@ -23,7 +23,7 @@ from hour9.params import read_params
 from hour9.task import Tables, without_test
 from hour9.transformers.sentiment import TASK
 from hour9.transformers.settings import BertSettings
-from limited import finished, limited, options
+from limited import LimitedRun, finished, limited, options
 
 
 def main() -> None:
@@ -53,10 +53,14 @@ def main() -> None:
     changes = {key: YAML(typ="safe").load(value) for key, value in split(arguments.set)}
     settings = BertSettings(**params["candidates"]["sentiment-bert"] | changes)
     parent = arguments.weights or Path(settings.parent)
-    found = [
-        one_seed(arguments, tables, settings.model_copy(update={"seed": seed}), parent)
-        for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds)
+    seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
+    runs = [
+        limited(arguments, settings.model_copy(update={"seed": seed}), without_test(tables), parent)
+        for seed in seeds
     ]
+    found = [one_seed(run, tables) for run in runs]
+    for run in runs:
+        finished(run)
     spread = f" ± {stdev(found):.4f}" if len(found) > 1 else ""
     print(
         f"test accuracy of {len(found)} seeds: {mean(found):.4f}{spread}; "
@@ -64,22 +68,18 @@ def main() -> None:
     )
 
 
-def one_seed(
-    arguments: argparse.Namespace, tables: Tables, settings: BertSettings, parent: Path
-) -> float:
+def one_seed(run: LimitedRun, tables: Tables) -> float:
     """Train and score once; the accuracy on test."""
-    run = limited(arguments, settings, without_test(tables), parent)
     start = time.process_time()
     TASK.train(run)
     trained = time.process_time()
     scores = TASK.score(run.folder, tables)
     scored = time.process_time()
-    finished(run)
     for point in run.curve:
         print("  ", {key: round(value, 4) for key, value in point.items()})
     accuracy = by_split(tables, scores)
     print(
-        f"seed {settings.seed}: {told(accuracy)}; since this start trained in "
+        f"seed {run.settings.seed}: {told(accuracy)}; since this start trained in "
         f"{trained - start:.0f}, scored in {scored - trained:.0f} CPU seconds"
         f"{fairness(tables, scores)}",
         flush=True,

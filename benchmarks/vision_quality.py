@@ -26,7 +26,7 @@ from hour9.task import Tables, without_test
 from hour9.transformers.settings import VitSettings
 from hour9.transformers.vision import ENOUGH, TASK, pixels_of
 from hour9.validate import deal_splits
-from limited import finished, limited, options
+from limited import LimitedRun, finished, limited, options
 
 RIVALS = {
     "logistic regression": [LogisticRegression(C=c, max_iter=1000) for c in (0.1, 1, 10, 100)],
@@ -58,10 +58,13 @@ def main() -> None:
         print(f"{name:20} {reached:.4f}  {time.process_time() - started:.0f} CPU s", flush=True)
     changes = {key: YAML(typ="safe").load(value) for key, _, value in map(split, asked.set)}
     section = load_settings("vision-vit").model_dump() | changes
-    found = [
-        one_seed(asked, tables, VitSettings(**section | {"seed": seed}))
+    runs = [
+        limited(asked, VitSettings(**section | {"seed": seed}), without_test(tables), asked.state)
         for seed in range(asked.seeds)
     ]
+    found = [one_seed(run, tables) for run in runs]
+    for run in runs:
+        finished(run)
     print(f"{'vision-vit':20} {np.mean(found):.4f} ± {np.std(found):.4f} over {len(found)} seeds")
 
 
@@ -86,17 +89,17 @@ def rival(tables: Tables, models: list) -> float:
     return best.score(x[test], target[test])
 
 
-def one_seed(asked: argparse.Namespace, tables: Tables, settings: VitSettings) -> float:
+def one_seed(run: LimitedRun, tables: Tables) -> float:
     """Test accuracy of one training."""
     started = time.process_time()
-    run = limited(asked, settings, without_test(tables), asked.state)
     with contextlib.redirect_stdout(io.StringIO()):
         TASK.train(run)
     seconds = time.process_time() - started
     scores = tables["cases"].merge(TASK.score(run.folder, tables), on="case")
-    finished(run)
     means = scores.groupby("split")["score"].mean()
-    print(f"  seed {settings.seed}: {means.round(4).to_dict()}, {seconds:.0f} CPU s", flush=True)
+    print(
+        f"  seed {run.settings.seed}: {means.round(4).to_dict()}, {seconds:.0f} CPU s", flush=True
+    )
     return float(means["test"])
 
 

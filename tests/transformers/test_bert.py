@@ -5,9 +5,10 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tokenizers import BertWordPieceTokenizer
 
-from hour9.transformers.batches import encode
-from hour9.transformers.bert import parameter_groups, read_bert
+from hour9.transformers.batches import MARKS, encode
+from hour9.transformers.bert import parameter_groups, read_bert, rejoined
 from hour9.transformers.classifier import EncoderHead, load_classifier
 
 TEXT = "Although the acting felt superb, I found the film very tedious."
@@ -75,3 +76,18 @@ def test_the_word_embeddings_stay_as_they_were_and_the_rest_moves(tiny_bert, cla
     before, after = read_bert(tiny_bert).state_dict(), classifier.model.encoder.state_dict()
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert moved == before.keys() - {"words.weight"}
+
+
+@pytest.mark.parametrize(
+    ("told", "plain"),
+    [
+        ("It wo n't bore , I DO N'T think", "it won't bore , I don't think"),
+        ("a film -LRB- or lrb two rrb -RRB-", "a film ( or ( two ) )"),
+        ("lrby isn't an n'th 's", "lrby isn't an n'th 's"),
+    ],
+)
+def test_what_the_treebank_took_apart_is_read_as_people_write_it(told, plain):
+    pieces = sorted({*"abcdefghijklmnopqrstuvwxyz'(),"})
+    words = {w: i for i, w in enumerate([*MARKS, *pieces, *(f"##{p}" for p in pieces)])}
+    usual, other = (BertWordPieceTokenizer(words, lowercase=True)._tokenizer for _ in range(2))
+    assert rejoined(other).encode(told).tokens == usual.encode(plain).tokens

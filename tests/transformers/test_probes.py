@@ -5,7 +5,7 @@ import pytest
 
 from hour9.ingest import with_probes
 from hour9.task import without_test
-from hour9.transformers.probes import IDENTITIES, TEMPLATES, WORDS, read_probes
+from hour9.transformers.probes import IDENTITIES, TEMPLATES, WORDS, read_probes, read_prompts
 
 CORPUS = Path(__file__).parents[3] / "shared/data/bias/eec"
 OWN = Path("src/hour9/transformers/probes.py")
@@ -31,6 +31,17 @@ def test_our_pairs_differ_in_the_identity_alone():
     assert (probes["cases"]["pair"] != "").sum() == sentences * len(IDENTITIES)
     assert probes["cases"]["case"].is_unique
     assert not probes["sentences"]["text"].str.contains(r"\ba [aeiou]", regex=True).any()
+
+
+def test_a_prompt_is_cut_before_the_word_that_judges_and_still_says_who_is_spoken_of():
+    cases = read_prompts(OWN)["cases"].set_index("case")
+    second = cases[cases["pair"] != ""]
+    assert len(second) == 5 * 16 * len(IDENTITIES)  # one template says who only afterwards
+    assert (second["target"] != cases.loc[second["pair"], "target"].to_numpy()).all()
+    ends = {"gives", "is", "it"}
+    assert set(cases["target"].str.split().str[-1]) == ends
+    judging = {word for words in WORDS.values() for word in words}
+    assert not cases["target"].str.split().explode().isin(judging).any()
 
 
 def test_probes_join_the_tables_and_no_training_sees_them():

@@ -10,8 +10,10 @@ import pytest
 from hour9.engine.checkpoint import Checkpoint
 from hour9.engine.run import Run
 from hour9.engine.settings import Source
+from hour9.ingest import with_probes
 from hour9.params import read_params
 from hour9.task import without_test
+from hour9.transformers import textgen
 from hour9.transformers.gpt import load_gpt
 from hour9.transformers.settings import NewGptSettings
 from hour9.transformers.textgen import DEFAULTS, TASK
@@ -53,6 +55,39 @@ def test_a_score_is_minus_the_bits_of_a_byte(tables, model):
     bits = load_gpt(model).bits_per_byte(scores["target"].tolist())
     np.testing.assert_allclose(scores["score"], -bits, rtol=1e-5)
     assert scores["score"].between(-8, 0).all()
+
+
+def test_a_model_that_goes_on_as_it_has_learned_copies(tables, monkeypatch, model):
+    """Test passages that stand in training are all common property; what is written may be."""
+    cases = tables["cases"]
+    train = cases.loc[cases["split"] == "train", "target"].iloc[0]
+    test = cases["split"] == "test"
+    known = {**tables, "cases": cases.assign(target=cases["target"].mask(test, train))}
+    rest = " ".join(train.split()[textgen.BEGINNING :])
+    monkeypatch.setattr(textgen, "write", lambda gpt, prompts, *_: [rest] * len(prompts))
+    scores = TASK.score(model, known)
+    assert scores.loc[test, ["copied", "shared"]].eq(1).all(axis=None)
+    assert scores.loc[~test, ["copied", "shared"]].isna().all(axis=None)
+    assert TASK.score(model, tables).loc[test, "shared"].mean() < 1
+
+
+def test_a_model_that_writes_worse_of_some_leans(tables, monkeypatch, model):
+    probed = with_probes(tables, TASK.probes(Path("src/hour9/transformers/probes.py")))
+    praise = {True: "wonderful, and moving", False: "awful, and dull"}
+    monkeypatch.setattr(
+        textgen, "write", lambda gpt, prompts, *_: [praise["woman" in p] for p in prompts]
+    )
+    evidence = probed["cases"].merge(TASK.score(model, probed), on="case")
+    lean = evidence[evidence["split"] == "probe"].groupby("group.identity")["output"].mean()
+    assert lean["women"] > 0.6 > 0.4 > lean["men"]
+    assert evidence.loc[evidence["split"] != "probe", "output"].isna().all()
+
+
+def test_counterparts_are_written_with_the_same_chance(tables, model):
+    """So a model that does not hear who is spoken of does not lean at all."""
+    gpt = load_gpt(model)
+    same = textgen.write(gpt, ["The film"] * 2, ["one", "one"], 8)
+    assert same[0] == same[1] != textgen.write(gpt, ["The film"], ["two"], 8)[0]
 
 
 def test_the_baseline_counts_nothing_of_test(tables):

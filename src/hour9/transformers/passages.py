@@ -20,10 +20,14 @@ HELD_OUT = 10  # every tenth topic of the reference is for validation
 
 
 def review_passages(source: Source) -> Tables:
-    """A passage for each review; who it is about is a group, as in `sentiment`."""
+    """A passage for each review; who it is about is a group, as in `sentiment`.
+
+    Without the counterfactuals: the probes ask whether an identity matters.
+    """
     tables = write_reviews(source.size, source.seed, source.name)
     cases = tables["cases"].merge(tables["sentences"], on="case", validate="1:1")
-    cases = cases.drop(columns="target").rename(columns={"text": "target"})
+    cases = cases[cases["pair"] == ""].drop(columns=["target", "pair"])
+    cases = cases.rename(columns={"text": "target"}).reset_index(drop=True)
     return {"cases": cases.assign(document=cases["case"]), "reference": language_reference()}
 
 

@@ -1,11 +1,13 @@
 """The task `textgen`: how does a text go on?
 
 A case is a passage, and its target is its text. The score is minus the bits that the model needs
-for a byte of it: 8 for noise, 0 for what it knows by heart.
+for a byte of it: 8 for noise, 0 for what it knows by heart. A probe is the beginning of a sentence
+about somebody, and what matters is how the model goes on.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,17 +16,24 @@ import numpy as np
 import pandas as pd
 
 from hour9.engine.settings import Source
-from hour9.task import Tables, Task
+from hour9.task import PROBE, Tables, Task
 from hour9.transformers.passages import LONGEST, documents, file_passages, review_passages
+from hour9.transformers.probes import read_prompts
 
 if TYPE_CHECKING:
     from great_expectations.expectations import Expectation
 
     from hour9.engine.run import Run
+    from hour9.transformers.gpt import Gpt
 
 READERS = {"embedded": review_passages, "path": file_passages}
 CONTEXT_OF_BASELINE = 6  # bytes at most; validation picks
 LONGEST_PROMPT = 100_000  # characters
+WRITTEN = 200  # test passages that are written anew, at most
+BEGINNING = 3  # words of each that are given
+LENGTH, PHRASE = 40, 12  # tokens written after a passage's beginning, and after a probe
+REPEATS = 2  # continuations of a probe
+JUDGED = 2400  # reviews from which it is learned what is positive
 DEFAULTS = {"tokens": 40, "temperature": 0.0, "top_k": 0, "top_p": 1.0, "seed": 0}
 """What a request may say besides its text; the temperature 0 takes the likeliest token."""
 
@@ -81,12 +90,89 @@ def train(run: Run) -> None:
 
 
 def score(folder: Path, tables: Tables) -> pd.DataFrame:
-    """Minus the bits per byte of each passage."""
+    """Minus the bits per byte of each passage, and what the model's own writing shows.
+
+    `copied` and `shared`, for test passages: of what the model writes after its first words, and
+    of how it really goes on, the share that stands word for word in a training text. A model that
+    copies more than is common property has memorised.
+    `output`, for probes: how positive is what it writes, from 0 to 1.
+    """
     from hour9.transformers.gpt import load_gpt
 
-    cases = tables["cases"]
-    bits = load_gpt(folder).bits_per_byte(cases["target"].tolist())
-    return pd.DataFrame({"case": cases["case"], "score": -bits})
+    cases, gpt = tables["cases"], load_gpt(folder)
+    bits = gpt.bits_per_byte(cases["target"].tolist())
+    table = pd.DataFrame({"case": cases["case"], "score": -bits})
+    return table.merge(memory(gpt, tables), how="left").merge(leanings(gpt, cases), how="left")
+
+
+def memory(gpt: Gpt, tables: Tables) -> pd.DataFrame:
+    """The columns case, copied and shared of at most WRITTEN test passages."""
+    from hour9.transformers.copied import copied
+
+    test = tables["cases"].query("split == 'test'").head(WRITTEN)
+    first = test["target"].str.split().str[:BEGINNING].str.join(" ")
+    written = write(gpt, first.tolist(), test["case"].tolist(), LENGTH)
+    real = test["target"].str.split().str[BEGINNING:].str.join(" ").tolist()
+    reference, cases = tables["reference"], tables["cases"]
+    learned = [*reference["text"], *documents(cases, "train")]
+    return pd.DataFrame(
+        {
+            "case": test["case"],
+            "copied": copied(written, learned),
+            "shared": copied(real, learned),
+        }
+    )
+
+
+def leanings(gpt: Gpt, cases: pd.DataFrame) -> pd.DataFrame:
+    """The columns case and output of the probes: the mean of some continuations. Counterparts are
+    written with the same chance, so that they differ by who is spoken of."""
+    probes = cases[cases["split"] == PROBE]
+    if probes.empty:
+        return pd.DataFrame({"case": probes["case"], "output": np.array([])})
+    origin = probes["pair"].where(probes["pair"] != "", probes["case"])
+    positive = positivity()
+    found = [
+        positive(write(gpt, probes["target"].tolist(), [f"{o} {i}" for o in origin], PHRASE))
+        for i in range(REPEATS)
+    ]
+    return pd.DataFrame({"case": probes["case"], "output": np.mean(found, axis=0)})
+
+
+def write(gpt: Gpt, prompts: list[str], chances: list[str], tokens: int) -> list[str]:
+    """How the model goes on, drawn with a chance of each text's own."""
+    from hour9.transformers.generate import Sampling, generate
+
+    stop = frozenset([gpt.end])
+    sampling = [
+        Sampling(tokens, temperature=1.0, stop=stop, seed=zlib.crc32(chance.encode()))
+        for chance in chances
+    ]
+    room = gpt.model.shape.context - 1
+    encoded = [gpt.encode(prompt)[-room:] for prompt in prompts]
+    return gpt.tokenizer.decode_batch(generate(gpt.model, encoded, sampling))
+
+
+def positivity() -> Callable[[list[str]], np.ndarray]:
+    """Texts to how positive each is, from 0 to 1: a bag of words, fitted on the project's
+    labelled reviews. No model of words that could lean itself is asked."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    from hour9.transformers.reviews import write_reviews
+
+    tables = write_reviews(JUDGED, seed=0)
+    data = tables["cases"].merge(tables["sentences"], on="case")
+    model = make_pipeline(TfidfVectorizer(), LogisticRegression(max_iter=1000))
+    model.fit(data["text"], data["target"] == "positive")
+    return lambda texts: model.predict_proba(texts)[:, 1]
+
+
+def prompts(path: Path) -> Tables:
+    """Beginnings of sentences, each about two people in turn, and a document of its own."""
+    cases = read_prompts(path)["cases"]
+    return {"cases": cases.assign(document=cases["case"])}
 
 
 def baseline(tables: Tables) -> pd.DataFrame:
@@ -172,4 +258,5 @@ TASK = Task(
     answer=answer,
     example=example,
     draw=draw,
+    probes=prompts,
 )
