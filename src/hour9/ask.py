@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Collection
 from typing import Any
 
 
@@ -18,8 +19,9 @@ def predict(asked: argparse.Namespace) -> int:
     connect()
     address = in_charge(asked.task, asked.alias)
     try:
-        requests = pd.DataFrame([spread(row) for row in read_requests(asked.request)])
         model = mlflow.pyfunc.load_model(f"models:/{address}")
+        columns = model.metadata.get_input_schema().input_names()
+        requests = pd.DataFrame([spread(row, columns) for row in read_requests(asked.request)])
         answers = model.predict(requests)
         texts = requests.get("text", [""]) if asked.explain else []
         explained = [model.unwrap_python_model().explain(text) for text in texts]
@@ -88,13 +90,14 @@ def show_words(words: list[tuple[str, float]]) -> None:
     console.print(line)
 
 
-def spread(row: dict[str, Any]) -> dict[str, Any]:
-    """A list in a request stands for numbered columns: observation → observation_0, …"""
+def spread(row: dict[str, Any], columns: Collection[str]) -> dict[str, Any]:
+    """A list that is no column of the model's stands for numbered ones: observation →
+    observation_0, …"""
     flat: dict[str, Any] = {}
     for name, value in row.items():
         flat |= (
             {f"{name}_{n}": part for n, part in enumerate(value)}
-            if isinstance(value, list)
+            if isinstance(value, list) and name not in columns
             else {name: value}
         )
     return flat

@@ -51,7 +51,10 @@ def test_an_answer_is_the_likelier_label(tables, model_folder):
     [
         (pd.DataFrame({"review": ["fine"]}), "needs the column 'text'; got review"),
         (pd.DataFrame({"text": ["fine", None, " "]}), "row 1 holds no text; row 2 holds no text"),
-        (pd.DataFrame({"text": ["fine " * 20_001]}), "row 0 has 100005 characters, more than 100"),
+        (
+            pd.DataFrame({"text": ["fine " * 20_001]}),
+            "row 0 has 100,005 characters, more than 100",
+        ),
         (pd.DataFrame({"text": ["a\udcff"]}, dtype=object), "row 0 holds bytes that are no UTF-8"),
     ],
 )

@@ -137,11 +137,14 @@ def test_fewer_tokens_are_the_beginning_of_more(ask):
     ("request_", "message"),
     [
         ({"prompt": "The film"}, "needs the column 'text'; got prompt"),
-        ({"text": " \n"}, r"rows \[0\] hold no text"),
-        ({"text": None}, r"rows \[0\] hold no text"),
-        ({"text": "x" * 100_001}, "longer than 100,000 characters"),
+        ({"text": " \n"}, "row 0 holds no text"),
+        ({"text": None}, "row 0 holds no text"),
+        ({"text": "x" * 100_001}, "has 100,001 characters, more than 100,000"),
         ({"text": "of a word " * 50}, "must have 1 to 47 tokens"),
         ({"text": "fine", "top_p": 2.0}, "top_p above 0"),
+        ({"text": "fine", "tokens": "many"}, "tokens is 'many'; numbers are needed"),
+        ({"text": "fine", "tokens": 2.5}, "tokens is 2.5"),
+        ({"text": "fine", "seed": -1, "temperature": np.inf}, "temperature is inf, seed is -1"),
     ],
 )
 def test_a_request_that_cannot_be_answered_says_why(ask, request_, message):

@@ -139,9 +139,12 @@ def test_the_targets_of_test_cases_change_nothing(tables, model, tmp_path):
     ("requests", "message"),
     [
         (pd.DataFrame({"date": ["3.5.2017"]}), "needs the column 'text'; got date"),
-        (pd.DataFrame({"text": ["3.5.2017", "", None, " "]}), r"rows \[1, 2, 3\] hold no text"),
+        (
+            pd.DataFrame({"text": ["3.5.2017", "", None, " "]}),
+            "row 1 holds no text; row 2",
+        ),
         (pd.DataFrame({"text": ["3.5.2017", "3" * 39]}), r"rows \[1\] have up to 41 tokens"),
-        (pd.DataFrame({"text": ["3" * 100_000]}), r"rows \[0\] have over 2000 letters"),
+        (pd.DataFrame({"text": ["3" * 100_000]}), "row 0 has 100,000 characters, more than 2,000"),
     ],
 )
 def test_what_cannot_be_translated_gets_a_clear_error(model, requests, message):

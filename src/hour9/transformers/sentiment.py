@@ -19,6 +19,7 @@ from hour9.sources.text import labelled_texts
 from hour9.task import Tables, Task
 from hour9.transformers.perturb import hurried
 from hour9.transformers.probes import read_probes
+from hour9.transformers.requests import texts_of
 from hour9.transformers.reviews import LABELS, write_reviews
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def answer(folder: Path) -> Callable[[pd.DataFrame], pd.DataFrame]:
     classifier = load_classifier(folder)
 
     def respond(requests: pd.DataFrame) -> pd.DataFrame:
-        probabilities = classifier.probabilities(readable(requests))  # (N, 2)
+        probabilities = classifier.probabilities(texts_of(requests, LONGEST))  # (N, 2)
         return pd.DataFrame(
             {
                 "label": np.asarray(classifier.labels)[probabilities.argmax(axis=1)],
@@ -147,28 +148,6 @@ def answer(folder: Path) -> Callable[[pd.DataFrame], pd.DataFrame]:
         )
 
     return respond
-
-
-def readable(requests: pd.DataFrame) -> list[str]:
-    """The texts of the requests, if all are texts. What is cut off is not read, but may be sent."""
-    if "text" not in requests:
-        raise ValueError(f"a request needs the column 'text'; got {', '.join(requests.columns)}")
-    texts = requests["text"].tolist()
-    wrong = [f"row {row} {fault}" for row, text in enumerate(texts) if (fault := unreadable(text))]
-    if wrong:
-        raise ValueError(f"{'; '.join(wrong[:5])}: send a sentence in each")
-    return texts
-
-
-def unreadable(text: object) -> str:
-    """What is wrong with a text; empty where nothing is."""
-    if not (isinstance(text, str) and text.strip()):
-        return "holds no text"
-    if len(text) > LONGEST:
-        return f"has {len(text)} characters, more than {LONGEST}"
-    if any("\ud800" <= letter <= "\udfff" for letter in text):
-        return "holds bytes that are no UTF-8"
-    return ""
 
 
 def example(tables: Tables) -> pd.DataFrame:

@@ -19,6 +19,7 @@ from hour9.engine.settings import Source
 from hour9.task import PROBE, Tables, Task
 from hour9.transformers.passages import LONGEST, documents, file_passages, review_passages
 from hour9.transformers.probes import read_prompts
+from hour9.transformers.requests import texts_of
 
 if TYPE_CHECKING:
     from great_expectations.expectations import Expectation
@@ -194,7 +195,7 @@ def answer(folder: Path) -> Callable[[pd.DataFrame], pd.DataFrame]:
     gpt = load_gpt(folder)
 
     def respond(requests: pd.DataFrame) -> pd.DataFrame:
-        prompts = [gpt.encode(text) for text in readable(requests)]
+        prompts = [gpt.encode(text) for text in texts_of(requests, LONGEST_PROMPT)]
         sampling = [
             Sampling(**settings_of(request), stop=frozenset([gpt.end]))
             for request in requests.to_dict("records")
@@ -208,23 +209,22 @@ def answer(folder: Path) -> Callable[[pd.DataFrame], pd.DataFrame]:
 
 
 def settings_of(request: dict[str, Any]) -> dict[str, Any]:
-    """How to write on: what the request says, else the default."""
-    said = {name: value for name, value in request.items() if not pd.isna(value)}
-    return {name: type(usual)(said.get(name, usual)) for name, usual in DEFAULTS.items()}
-
-
-def readable(requests: pd.DataFrame) -> list[str]:
-    """The texts of the requests, if all are texts."""
-    if "text" not in requests:
-        raise ValueError(f"a request needs the column 'text'; got {', '.join(requests.columns)}")
-    texts = requests["text"].tolist()
-    wrong = [row for row, text in enumerate(texts) if not (isinstance(text, str) and text.strip())]
+    """How to write on: what the request says, else the default. Raises ValueError."""
+    said = {name: request[name] for name in DEFAULTS if name in request}
+    given = {name: value for name, value in said.items() if value is not None and value == value}
+    wrong = [f"{name} is {value!r}" for name, value in given.items() if not fits(name, value)]
     if wrong:
-        raise ValueError(f"rows {wrong[:5]} hold no text; send the beginning of one in each")
-    long = [row for row, text in enumerate(texts) if len(text) > LONGEST_PROMPT]
-    if long:
-        raise ValueError(f"rows {long[:5]} are longer than {LONGEST_PROMPT:,} characters")
-    return texts
+        raise ValueError(f"{', '.join(wrong)}; numbers are needed, whole ones but for temperature "
+                         "and top_p")  # fmt: skip
+    return {name: type(usual)(given.get(name, usual)) for name, usual in DEFAULTS.items()}
+
+
+def fits(name: str, value: object) -> bool:
+    """Whether it is a finite number, and a whole one where the default is."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        return False
+    whole = isinstance(DEFAULTS[name], int)
+    return bool(np.isfinite(value)) and (not whole or (value == int(value) and value >= 0))
 
 
 def example(tables: Tables) -> pd.DataFrame:

@@ -19,6 +19,7 @@ from hour9.engine.settings import Source
 from hour9.sources.parallel import LONGEST, parallel_texts
 from hour9.task import Tables, Task
 from hour9.transformers.dates import FIRST, write_dates
+from hour9.transformers.requests import SHOWN, texts_of
 
 if TYPE_CHECKING:
     from great_expectations.expectations import Expectation
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from hour9.engine.run import Run
 
 ISO = re.compile(r"\d{4}-\d\d-\d\d")
-SHOWN = 5  # rows that a message lists
 
 
 def ingest(source: Source) -> Tables:
@@ -156,7 +156,7 @@ def answer(folder: Path) -> Callable[[pd.DataFrame], pd.DataFrame]:
     translator: Translator = load_translator(folder)
 
     def respond(requests: pd.DataFrame) -> pd.DataFrame:
-        texts = readable(requests)
+        texts = texts_of(requests, LONGEST)
         limit = translator.settings.max_tokens
         lengths = [len(ids) for ids in translator.tokens(texts)]
         if long := [row for row, length in enumerate(lengths) if length > limit]:
@@ -167,22 +167,6 @@ def answer(folder: Path) -> Callable[[pd.DataFrame], pd.DataFrame]:
         return pd.DataFrame({"translation": translator.translate(texts)}, index=requests.index)
 
     return respond
-
-
-def readable(requests: pd.DataFrame) -> list[str]:
-    """The texts of the requests, if all are texts. A letter that training never saw is read as an
-    unknown one."""
-    if "text" not in requests:
-        raise ValueError(f"a request needs the column 'text'; got {', '.join(requests.columns)}")
-    texts = requests["text"].tolist()
-    wrong = [row for row, text in enumerate(texts) if not (isinstance(text, str) and text.strip())]
-    if wrong:
-        raise ValueError(f"rows {wrong[:SHOWN]} hold no text; send a text in each")
-    if long := [row for row, text in enumerate(texts) if len(text) > LONGEST]:
-        raise ValueError(
-            f"rows {long[:SHOWN]} have over {LONGEST} letters; send a sentence in each"
-        )
-    return texts
 
 
 def example(tables: Tables) -> pd.DataFrame:
