@@ -6,9 +6,11 @@ from hour9 import cli
 from hour9.ask import read_requests, show_words, spread
 
 
-def test_a_list_in_a_request_stands_for_numbered_columns():
+def test_a_list_in_a_request_stands_for_numbered_columns_unless_its_own_is_known():
     row = {"observation": [0.5, -1.0], "text": "a"}
-    assert spread(row) == {"observation_0": 0.5, "observation_1": -1.0, "text": "a"}
+    flat = {"observation_0": 0.5, "observation_1": -1.0, "text": "a"}
+    assert spread(row, ["observation_0", "observation_1"]) == flat
+    assert spread(row, ["observation"]) == row
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ about somebody, and what matters is how the model goes on.
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -224,7 +225,8 @@ def fits(name: str, value: object) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float | np.number):
         return False
     whole = isinstance(DEFAULTS[name], int)
-    return bool(np.isfinite(value)) and (not whole or (value == int(value) and value >= 0))
+    number = float(value)
+    return math.isfinite(number) and (not whole or (number >= 0 and number.is_integer()))
 
 
 def example(tables: Tables) -> pd.DataFrame:
