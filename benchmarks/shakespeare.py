@@ -62,7 +62,7 @@ class Size:
 
 SIZES = {
     "full": Size(384, 6, 6, 256, batch=64, steps=3000, dropout=0.2),
-    "cpu": Size(192, 4, 4, 128, batch=32, steps=2000),
+    "cpu": Size(192, 4, 4, 128, batch=32, steps=1500),
     "short": Size(16, 2, 1, 32, batch=16, steps=12),
 }
 

@@ -1,28 +1,30 @@
 """How well `translation-seq2seq` translates sentences: BLEU on Multi30k's test of 2016.
 
     python benchmarks/translation_quality.py --root ../shared/data/text/multi30k/raw
+    python benchmarks/translation_quality.py --minutes 15 --set epochs=6 --set precision=bf16
     python benchmarks/translation_quality.py --short                       # sentences made here
 
 Corpus BLEU by sacrebleu, greedy and with a beam, beside the nearest training sentence's
-translation. The epoch is chosen on validation. `--train` says how many pairs are learned from:
-all 29,000 want a GPU or an hour.
+translation. The epoch is chosen on validation. All 29,000 pairs want a GPU or an hour: `--train`
+takes fewer, and with `--minutes` a training ends with its time, and the same command goes on.
 """
 
 import argparse
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+from ruamel.yaml import YAML
 from sacrebleu.metrics import BLEU
 
-from hour9.engine.checkpoint import Checkpoint
-from hour9.engine.run import Run
 from hour9.engine.settings import Source, load_settings
 from hour9.task import without_test
 from hour9.transformers.seq2seq import load_translator
 from hour9.transformers.settings import Seq2SeqSettings
 from hour9.transformers.translation import TASK, nearest, pairs_of
+from limited import finished, limited, options
 
 CHANGES = {
     "pieces": 4000,
@@ -33,29 +35,36 @@ CHANGES = {
     "learning_rate": 1e-3,
     "batch_size": 64,
     "max_tokens": 64,
+    "epochs": 15,
+    "patience": 15,
 }
 
 
 def main() -> None:
     """Train once and print BLEU."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], parents=[options()])
     parser.add_argument("--root", default="../shared/data/text/multi30k/raw")
     parser.add_argument("--name", default="en-de")
     parser.add_argument("--test", default="test_2016_flickr", help="which test file")
     parser.add_argument("--train", type=int, default=29_000, help="training pairs at most")
-    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--beam", type=int, default=5)
     parser.add_argument("--short", action="store_true", help="seconds, on sentences made here")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        changes = CHANGES | {"epochs": asked.epochs, "patience": asked.epochs}
+        changes = CHANGES
         if asked.short:
-            asked.root, asked.test = write_small(Path(scratch)), "test"
-            changes |= {"pieces": 300, "channels": 16, "layers": 1, "epochs": 1}
-        measure(asked, changes, Path(scratch))
+            asked.root, asked.test, asked.state = write_small(Path(scratch)), "test", Path(scratch)
+            changes = CHANGES | {"pieces": 300, "channels": 16, "layers": 1, "epochs": 1}
+        said = {key: YAML(typ="safe").load(value) for key, _, value in map(split, asked.set)}
+        measure(asked, changes | said)
 
 
-def measure(asked: argparse.Namespace, changes: dict[str, float], scratch: Path) -> None:
+def split(change: str) -> tuple[str, str, str]:
+    return change.partition("=")
+
+
+def measure(asked: argparse.Namespace, changes: dict[str, Any]) -> None:
     tables = TASK.ingest(Source(kind="path", root=asked.root, name=asked.name))
     data = pairs_of(tables)
     unused = data.query("split == 'train'")["case"].sample(frac=1, random_state=0)[asked.train :]
@@ -65,21 +74,16 @@ def measure(asked: argparse.Namespace, changes: dict[str, float], scratch: Path)
     print(f"{(data['split'] == 'train').sum()} training pairs, {test.sum()} of {asked.test}")
     print(f"nearest training sentence: BLEU {bleu(pd.Series(nearest(data))[test], data[test])}")
     section = load_settings("translation-seq2seq").model_dump() | changes
-    run = Run(
-        Seq2SeqSettings(**section),
-        without_test(tables),
-        scratch,
-        scratch / "model",
-        Checkpoint(scratch / "checkpoint"),
-    )
+    run = limited(asked, Seq2SeqSettings(**section), without_test(tables), asked.state)
     started = time.process_time()
     TASK.train(run)
-    print(f"trained in {time.process_time() - started:.0f} CPU s")
+    print(f"trained for {time.process_time() - started:.0f} CPU s of this start")
     translator, texts = load_translator(run.folder), data["text"][test].tolist()
     for beam in (1, asked.beam):
         found = pd.Series(translator.translate(texts, beam))
         print(f"beam {beam}: BLEU {bleu(found, data[test])}", flush=True)
     print(f"e.g. {texts[0]} → {found[0]}")
+    finished(run)
 
 
 def bleu(found: pd.Series, data: pd.DataFrame) -> str:

@@ -243,10 +243,10 @@ def draw(folder: Path, tables: Tables, pictures: Path) -> None:
 
     gpt = load_gpt(folder)
     cases = tables["cases"]
-    passages = cases.loc[cases["split"] == "validation", "target"].head(3)
+    passages = cases.loc[cases["split"] == "validation", "target"]
     draw_attention(gpt, passages.iloc[0], pictures / "attention_by_head.png")
-    beginnings = passages.str.split().str[:3].str.join(" ").tolist()
-    draw_samples(gpt, beginnings, pictures / "written_by_the_model.png")
+    beginnings = passages.str.split().str[:BEGINNING].str.join(" ").drop_duplicates()
+    draw_samples(gpt, beginnings.head(3).tolist(), pictures / "written_by_the_model.png")
 
 
 TASK = Task(
