@@ -45,7 +45,7 @@ SOLVED = 475.0
 FRESH = range(10**6, 10**6 + 100)
 """Episodes that neither of the two has ever trained or chosen on."""
 
-STEPS, LOOK_EVERY = 50_000, 512
+STEPS, LOOK_EVERY = 50_000, 1_024
 PEER = "Stable-Baselines3 DQN, zoo settings"
 ZOO = {  # rl-baselines3-zoo, hyperparams/dqn.yml, CartPole-v1
     "learning_rate": 2.3e-3,

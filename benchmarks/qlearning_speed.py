@@ -4,10 +4,11 @@
     python benchmarks/qlearning_speed.py --short    # seconds, nothing recorded
 
 Speed is environment steps per CPU second, the median over the rounds, who goes first alternates.
-Update, schedules and settings are the same, those of `taxi-qlearning`: ours has several agents and
-many walkers on each one's table, the plain loop one of each.
-The quality is that of each seed's greedy policy, exactly, over the starts of the test, as a share
-of the optimum's: its discounted value, and its return within the time limit.
+Update, schedules and settings are the same, those of `taxi-qlearning`: ours has many walkers on
+each agent's table, the plain loop one; measured for the candidate's agents side by side, and for
+one alone. The quality is that of each seed's greedy policy, exactly, over the starts of the test in
+the world of the training, as a share of the optimum's: its discounted value, and its return within
+the time limit.
 """
 
 import os
@@ -34,11 +35,13 @@ from hour9.rl.environments import make
 from hour9.rl.qlearning import Walkers
 from hour9.rl.settings import QLearning
 from hour9.task import Tables
-from hour9.validate import deal_splits
 from record import Row, record
 
 ALLOWED = {"Taxi-v4": 0.01, "FrozenLake8x8-v1": 0.03}
+AGENTS = 5
 SEEDS = 10
+STREAM = 7
+"""Seeds the ten agents that are reported; the settings were chosen on others (1234 and 4321)."""
 
 
 def main() -> None:
@@ -50,8 +53,9 @@ def main() -> None:
     rows = []
     for name in ALLOWED:
         source = Source(root="src/hour9/rl/environments.py", env=name)
-        tables = deal_splits(taxi.ingest(source))
-        rows.append(speed(name, tables, 1 if asked.short else asked.rounds, asked.short))
+        tables = taxi.ingest(source)
+        rounds = 1 if asked.short else asked.rounds
+        rows += [speed(name, tables, agents, rounds, asked.short) for agents in (AGENTS, 1)]
         rows.append(quality(name, tables, 2 if asked.short else SEEDS, asked.short))
     if not asked.short:
         record(rows)
@@ -71,15 +75,15 @@ def walkers_of(tables: Tables, settings: QLearning) -> Walkers:
     return Walkers(process, starts, int(tables["environment"]["max_steps"][0]), settings)
 
 
-def speed(name: str, tables: Tables, rounds: int, short: bool) -> Row:
-    """Steps per CPU second of the candidate's agents, and of the plain loop."""
-    settings = chosen()
+def speed(name: str, tables: Tables, agents: int, rounds: int, short: bool) -> Row:
+    """Steps per CPU second of so many agents side by side, and of the plain loop."""
+    settings = chosen(seeds=agents)
     steps = 100_000 if short else 1_000_000
     found: dict[str, list[float]] = {"ours": [], "plain": []}
     for number in range(rounds):
         calls = {
-            "ours": lambda: walkers_of(tables, settings).walk(steps // settings.seeds),
-            "plain": lambda: plain_loop(name, chosen(), steps // 50),
+            "ours": lambda: walkers_of(tables, settings).walk(steps // agents),
+            "plain": lambda: plain_loop(name, settings, steps // 50),
         }
         for who in sorted(calls, reverse=bool(number % 2)):
             started = time.process_time()
@@ -87,9 +91,10 @@ def speed(name: str, tables: Tables, rounds: int, short: bool) -> Row:
             share = steps if who == "ours" else steps // 50
             found[who].append(share / (time.process_time() - started))
     ours, plain = (float(np.median(found[who])) for who in ("ours", "plain"))
-    print(f"{name}: {ours:,.0f} steps/s, plain loop {plain:,.0f}: {ours / plain:.1f} times")
+    side = f"{agents} agents" if agents > 1 else "one agent"
+    print(f"{name}, {side}: {ours:,.0f} steps/s, plain loop {plain:,.0f}: {ours / plain:.1f} times")
     return Row(
-        name=f"Q-learning {name}",
+        name=f"Q-learning {name}, {side}",
         ours=round(ours),
         peer=round(plain),
         peer_name="the plain loop over env.step",
@@ -125,8 +130,9 @@ def quality(name: str, tables: Tables, seeds: int, short: bool) -> Row:
     """The worst seed's share of the exact optimum; the table kept is the best on validation."""
     settings = chosen(seeds=seeds, **({"steps": 100_000} if short else {}))
     cases = tables["cases"]
+    cases = cases[cases["group.world"] == taxi.AS_TRAINED]
     validation, test = (cases.loc[cases["split"] == s, "start"] for s in ("validation", "test"))
-    np.random.seed(0)
+    np.random.seed(STREAM)
     walkers = walkers_of(tables, settings)
     process = walkers.process
     optimum = value_iteration(process, settings.discount).max(axis=1)[test].mean()

@@ -9,6 +9,7 @@ from hour9.engine.settings import Source
 from hour9.engine.weights import save_model
 from hour9.rl import taxi
 from hour9.rl.decision_process import DecisionProcess, value_iteration
+from hour9.rl.environments import make
 from hour9.validate import deal_splits
 
 
@@ -22,8 +23,38 @@ def config_of(discount: float, registered: int = 0) -> dict[str, object]:
 
 def test_every_start_of_taxi_is_a_case_and_every_outcome_a_row():
     tables = tables_of("Taxi-v4")
-    assert len(tables["cases"]) == 25 * 4 * 3  # squares, passengers, other destinations
+    home = tables["cases"]["group.world"] == taxi.AS_TRAINED
+    assert home.sum() == 25 * 4 * 3  # squares, passengers, other destinations
     assert len(tables["transitions"]) == 500 * 6
+
+
+def test_half_of_the_tests_starts_are_driven_in_the_rain_too_and_no_others():
+    cases = tables_of("Taxi-v4")["cases"]
+    rain = cases[cases["group.world"] == "rain"]
+    home = cases[cases["group.world"] == taxi.AS_TRAINED].set_index("start")
+    assert (rain["split"] == "test").all()
+    assert (home.loc[rain["start"], "split"] == "test").all()
+    assert home["split"].value_counts().to_dict() == {"test": 150, "train": 90, "validation": 60}
+    assert len(rain) == 75
+
+
+def test_a_case_is_scored_by_the_rules_of_its_own_world():
+    """The oracle: Gymnasium's own episodes in the rain."""
+    tables = tables_of("Taxi-v4")
+    scripted = taxi.by_the_middle_row(500)
+    cases = tables["cases"]
+    row = cases.index[cases["group.world"] == "rain"][0]
+    exact = taxi.returns(tables, np.eye(6)[scripted])[row]
+    env, earned = make("Taxi-v4", is_rainy=True), []
+    for seed in range(400):
+        env.reset(seed=seed)
+        state, over = int(cases["start"][row]), False
+        env.unwrapped.s, total = state, 0.0
+        while not over:
+            state, reward, terminated, truncated, _ = env.step(int(scripted[state]))
+            total, over = total + reward, terminated or truncated
+        earned.append(total)
+    assert abs(np.mean(earned) - exact) < 4 * np.std(earned) / np.sqrt(len(earned))
 
 
 @pytest.mark.parametrize("name", ["FrozenLake8x8-v1", "CliffWalking-v1"])
@@ -39,7 +70,9 @@ def test_the_optimal_policy_scores_the_target(name, tmp_path):
     q = value_iteration(DecisionProcess.from_table(tables["transitions"]), discount=taxi.PATIENT)
     save_model(tmp_path, {"q": torch.from_numpy(q)[None]}, config_of(taxi.PATIENT))
     found = taxi.score(tmp_path, tables)
-    np.testing.assert_allclose(found["score"], tables["cases"]["target"], atol=1e-9)
+    target, home = tables["cases"]["target"], tables["cases"]["group.world"] == taxi.AS_TRAINED
+    np.testing.assert_allclose(found["score"][home], target[home], atol=1e-9)
+    assert (found["score"] <= target + 0.02).all()  # elsewhere it is the best of another world
     np.testing.assert_allclose(found["predicted"], found["realised"], atol=1e-6)  # it is Q*
 
 

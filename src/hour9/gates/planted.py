@@ -52,7 +52,7 @@ SHAPES = {  # sizes and means as on the embedded data; of the scatter, see docs/
         points=200,
         ripple=0.01,
     ),
-    "taxi": Shape(186, 51, 8.0, gain=0.27, scatter=3.1, apart=0.9, misjudged=0.5),
+    "taxi": Shape(90, 225, 6.3, gain=0.69, scatter=3.7, apart=1.2, misjudged=0.5),
     "cartpole": Shape(50, 220, 500.0, gain=457.0, failure=250.0, misjudged=20.0, groups=(111, 109)),
 }
 

@@ -92,8 +92,11 @@ class Walkers:
         G, lanes = self.settings.seeds, self.settings.seeds * self.settings.walkers
         T = 2 if self.settings.update == "double-q" else 1
         self.agent = np.repeat(np.arange(G), self.settings.walkers)  # (L,)
-        self.cumulative = self.process.probability.cumsum(axis=-1)[..., :-1]  # (S, A, K - 1)
-        self.tables = np.zeros((T, G, *self.process.reward.shape[:2]))
+        S, A, K = self.process.reward.shape
+        self.first_state = self.agent * S  # (L,) in G S
+        cumulative = self.process.probability.cumsum(axis=-1)[..., :-1]
+        self.cumulative = cumulative.reshape(S * A, K - 1)
+        self.tables = np.zeros((T, G, S, A))
         self.visits = np.zeros(self.tables.shape[1:], np.int64)
         self.state_of, self.action, self.age = (np.zeros(lanes, np.int64) for _ in range(3))
         self.begin(np.arange(lanes))
@@ -104,11 +107,11 @@ class Walkers:
 
     def begin(self, lanes: np.ndarray) -> None:
         """Let these walkers begin an episode; their first action is ε-greedy, too."""
-        self.state_of[lanes] = np.random.choice(self.starts, len(lanes))
+        drawn = np.random.random((3, len(lanes)))
+        self.state_of[lanes] = self.starts[(drawn[0] * len(self.starts)).astype(np.int64)]
         self.age[lanes] = 0
         q = self.tables[:, self.agent[lanes], self.state_of[lanes]].sum(axis=0)  # (lanes, A)
-        chance = np.random.random((2, len(lanes)))
-        self.action[lanes] = epsilon_greedy(q, self.settings.epsilon(self.step), chance)
+        self.action[lanes] = epsilon_greedy(q, self.settings.epsilon(self.step), drawn[1:])
 
     def walk(self, until: int) -> None:
         """Act ε-greedily until step `until` of each agent and learn from every step."""
@@ -124,22 +127,26 @@ class Walkers:
         An episode cut by its time limit had a future, so only `terminated` makes a next state
         worthless. Where two walkers of an agent meet in the same state and action, one is heard.
         """
-        settings, process, state, action = self.settings, self.process, self.state_of, self.action
+        settings, A = self.settings, self.tables.shape[-1]
         epsilon = settings.epsilon(self.step)
-        outcome = (chance[0][:, None] >= self.cumulative[state, action]).sum(axis=-1)  # (L,)
-        following = process.next_state[state, action, outcome]
-        terminated = process.terminated[state, action, outcome]
-        q = self.tables[:, self.agent, following]  # (T, L, A)
-        then = epsilon_greedy(q.sum(axis=0), epsilon, chance[1:3])
+        act = self.state_of * A + self.action  # (L,) in S A
+        outcome = (chance[0][:, None] >= self.cumulative.take(act, axis=0)).sum(axis=1)
+        came = act * self.process.reward.shape[-1] + outcome  # (L,) in S A K
+        following = self.process.next_state.take(came)
+        terminated = self.process.terminated.take(came)
+        values = self.tables.reshape(len(self.tables), -1, A)  # (T, G S, A)
+        q = values.take(self.first_state + following, axis=1)  # (T, L, A)
+        then = epsilon_greedy(q.sum(axis=0) if len(q) > 1 else q[0], epsilon, chance[1:3])
         table = (chance[3] * len(q)).astype(np.int64)  # (L,), which one learns
         future = worth(settings.update, q, then, table, epsilon)
-        reward = process.reward[state, action, outcome]
+        reward = self.process.reward.take(came)
         target = reward + settings.discount * future * ~terminated
-        self.visits[self.agent, state, action] += 1
-        visits = self.visits[self.agent, state, action]
-        place = (table, self.agent, state, action)
-        step_size = settings.step_size * visits**-settings.step_size_decay
-        self.tables[place] += step_size * (target - self.tables[place])
+        place = self.first_state * A + act  # (L,) in G S A
+        visits, learned = self.visits.reshape(-1), self.tables.reshape(len(q), -1)
+        visits[place] += 1
+        step_size = settings.step_size * visits.take(place) ** -settings.step_size_decay
+        old = learned[table, place]
+        learned[table, place] = old + step_size * (target - old)
         self.state_of, self.action, self.age = following, then, self.age + 1
         over = np.flatnonzero(terminated | (self.age == self.limit))
         if len(over):

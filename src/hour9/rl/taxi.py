@@ -1,7 +1,8 @@
 """The task `taxi`: act in a small world whose rules are known, so the optimum is known exactly.
 
 A case is a state to start from, and its score the exact expected return of the greedy policy.
-Training begins episodes in the starts of split train only.
+Training begins episodes in the starts of split train only. Half of the test's starts are driven in
+another world, too, which no training saw: rain, in which the taxi skids.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from hour9.rl.environments import (
 )
 from hour9.rl.maps import draw_map
 from hour9.rl.watch import FILMED, animate, play_in_window
-from hour9.task import Source, Tables, Task
+from hour9.task import SPLITS, Source, Tables, Task
 
 if TYPE_CHECKING:
     from great_expectations.expectations import Expectation
@@ -50,29 +51,76 @@ PATIENT = 0.999
 FEW = 30
 """With fewer starts than this, every state that can be reached is one, so that splits exist."""
 
+SHARES = (0.3, 0.2)
+"""Of the starts, for training and validation. The rest is the test's: it takes many of them to
+tell an agent from a driver who does the same in nine of ten."""
+
+AS_TRAINED = "as trained"
+
+ELSEWHERE: dict[str, dict[str, dict[str, Any]]] = {
+    "Taxi": {"rain": {"is_rainy": True}},
+    "FrozenLake": {"ice half as slippery": {"success_rate": 2 / 3}},
+    "CliffWalking": {"slippery": {"is_slippery": True}},
+}
+"""Worlds that no agent was trained in, by what they are made with."""
+
 
 def ingest(source: Source) -> Tables:
-    """The environment's own table of transitions, and a case for each state to start from."""
+    """The tables of transitions of all worlds, and a case for each start and world."""
     name = embedded(source)
     facts = tabular_facts(name)
     env: Any = make(name).unwrapped
     table = published(env.P)
-    process = DecisionProcess.from_table(table)
     starts = np.flatnonzero(env.initial_state_distrib > 0)
     if len(starts) < FEW:
-        starts = reachable(process, starts)
-    optimum = greedy(value_iteration(process, PATIENT))
-    target = policy_return(process, optimum, int(facts["max_steps"][0]))
-    cases = pd.DataFrame(
-        {
-            "case": [f"{name}-{state}" for state in starts],
-            "split": "",
-            "start": starts,
-            "target": target[starts],
-            "group.half": np.where(starts < len(target) // 2, "upper", "lower"),  # of the map
-        }
-    )
-    return {"environment": facts, "transitions": table, "cases": cases}
+        starts = reachable(DecisionProcess.from_table(table), starts)
+    starts = np.random.default_rng(source.seed).permutation(starts)
+    cases = dealt(name, starts).sort_values(["group.world", "start"], ignore_index=True)
+    upper = cases["start"] < len(env.P) // 2
+    cases["group.half"] = np.where(upper, "upper", "lower")  # of the map
+    tables = {"environment": facts, "transitions": table, **elsewhere(name), "cases": cases}
+    limit = int(facts["max_steps"][0])
+
+    def best(process: DecisionProcess) -> np.ndarray:
+        return policy_return(process, greedy(value_iteration(process, PATIENT)), limit)
+
+    return {**tables, "cases": cases.assign(target=in_each_world(tables, best))}
+
+
+def dealt(name: str, starts: np.ndarray) -> pd.DataFrame:
+    """Each start in one split; every second of the test's in each other world again."""
+    ends = np.round(np.cumsum(SHARES) * len(starts)).astype(int)
+    rows = [
+        (f"{name}-{start}", split, start, AS_TRAINED)
+        for split, its in zip(SPLITS, np.split(starts, ends), strict=True)
+        for start in its
+    ]
+    again = [row for row in rows if row[1] == "test"][::2]
+    rows += [(f"{case}, {w}", *between, w) for w in others(name) for case, *between, _ in again]
+    return pd.DataFrame(rows, columns=["case", "split", "start", "group.world"])
+
+
+def others(name: str) -> dict[str, dict[str, Any]]:
+    """The environment's other worlds."""
+    family = name.split("-")[0].rstrip("x0123456789")  # FrozenLake8x8
+    return ELSEWHERE.get(family, {})
+
+
+def elsewhere(name: str) -> Tables:
+    """The transitions of the other worlds, if there are any."""
+    made = {world: make(name, **its).unwrapped for world, its in others(name).items()}
+    tables = [published(env.P).assign(world=world) for world, env in made.items()]  # type: ignore[attr-defined]
+    return {"elsewhere": pd.concat(tables, ignore_index=True)} if tables else {}
+
+
+def in_each_world(tables: Tables, worth: Callable[[DecisionProcess], np.ndarray]) -> np.ndarray:
+    """What each case's start is worth in its world, of what every state there is: (S,) -> (N,)."""
+    worlds = {AS_TRAINED: tables["transitions"]}
+    if "elsewhere" in tables:
+        worlds |= {str(world): table for world, table in tables["elsewhere"].groupby("world")}
+    found = {world: worth(DecisionProcess.from_table(table)) for world, table in worlds.items()}
+    where = tables["cases"][["group.world", "start"]].itertuples(index=False)
+    return np.array([found[world][start] for world, start in where])
 
 
 def published(outcomes: dict[int, dict[int, list[tuple]]]) -> pd.DataFrame:
@@ -98,37 +146,53 @@ def reachable(process: DecisionProcess, starts: np.ndarray) -> np.ndarray:
     return np.flatnonzero(found)
 
 
-def contract(_: Tables) -> dict[str, list[Expectation]]:
+def contract(tables: Tables) -> dict[str, list[Expectation]]:
     """Numbers within their ranges, each outcome once."""
     from great_expectations import expectations as expect
 
     def at_least(column: str, low: float, high: float | None = None) -> Expectation:
         return expect.ExpectColumnValuesToBeBetween(column=column, min_value=low, max_value=high)
 
-    number = [at_least(column, 0) for column in ("state", "action", "outcome", "next_state")]
-    return {
+    columns = [*OUTCOME, "probability", "next_state", "reward", "terminated"]
+    whole = [
+        *(at_least(column, 0) for column in (*OUTCOME, "next_state")),
+        at_least("probability", 0, 1),
+        expect.ExpectColumnValuesToBeInSet(column="terminated", value_set=[True, False]),
+    ]
+    rules = {
         "environment": environment_rules(),
         "transitions": [
-            *complete([*OUTCOME, "probability", "next_state", "reward", "terminated"]),
-            *number,
-            at_least("probability", 0, 1),
-            expect.ExpectColumnValuesToBeInSet(column="terminated", value_set=[True, False]),
+            *complete(columns),
+            *whole,
             expect.ExpectCompoundColumnsToBeUnique(column_list=OUTCOME),
         ],
         "cases": [
-            *complete(["case", "split", "start", "target", "group.half"]),
+            *complete(["case", "split", "start", "target", "group.world", "group.half"]),
             at_least("start", 0),
-            expect.ExpectColumnValuesToBeUnique(column="start"),
+            expect.ExpectCompoundColumnsToBeUnique(column_list=["start", "group.world"]),
             expect.ExpectColumnValuesToBeInSet(column="group.half", value_set=["upper", "lower"]),
         ],
     }
+    worlds = [AS_TRAINED]
+    if "elsewhere" in tables:
+        rules["elsewhere"] = [
+            *complete([*columns, "world"]),
+            *whole,
+            expect.ExpectCompoundColumnsToBeUnique(column_list=[*OUTCOME, "world"]),
+        ]
+        worlds += tables["elsewhere"]["world"].unique().tolist()
+    rules["cases"].append(
+        expect.ExpectColumnValuesToBeInSet(column="group.world", value_set=worlds)
+    )
+    return rules
 
 
 def score(folder: Path, tables: Tables) -> pd.DataFrame:
     """The exact return of every agent's greedy policy from the start of each case.
 
     `predicted` is what the registered agent holds the start to be worth, and `realised` what its
-    policy is worth there, exactly; both discounted.
+    policy is worth there, exactly; both discounted, and both of the world it was trained in, as
+    that is what it promises.
     """
     weights, config = load_model(folder)
     q, agent = weights["q"].numpy(), config["registered"]  # (G, S, A)
@@ -180,10 +244,9 @@ def look_one_step_ahead(process: DecisionProcess) -> np.ndarray:  # -> (S,)
 
 
 def returns(tables: Tables, policy: np.ndarray) -> np.ndarray:  # (S, A) -> (N,)
-    """The exact expected return of a policy, cut off where the environment does."""
-    process = DecisionProcess.from_table(tables["transitions"])
-    values = policy_return(process, policy, int(tables["environment"]["max_steps"][0]))
-    return values[tables["cases"]["start"]]
+    """The exact expected return of a policy in each case, cut off where the environment does."""
+    limit = int(tables["environment"]["max_steps"][0])
+    return in_each_world(tables, lambda process: policy_return(process, policy, limit))
 
 
 def answer(folder: Path) -> Callable[[pd.DataFrame], pd.DataFrame]:
