@@ -26,7 +26,8 @@ class Source(BaseModel, frozen=True, extra="forbid"):
     seed: int = Field(0, ge=0, lt=2**32, description="seeds the generator and the split")
     apart: bool = Field(
         False,
-        description="leave out training texts that stand within a text of validation or test",
+        description="labelled texts: leave out of training what stands, word for word, within a "
+        "text of validation or test, as phrases of GLUE's SST-2 do",
     )
 
 
