@@ -36,9 +36,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group(item.path.relative_to(ROOT).as_posix()))
 
 
+WARM_FOR_ALL = "HOUR9_TEST_WARM"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Where several processes test, they share one warm process: it imports while they collect."""
+    if getattr(session.config.option, "numprocesses", None):
+        process = WarmProcess().__enter__()
+        session.config.add_cleanup(lambda: process.__exit__())
+        os.environ[WARM_FOR_ALL] = str(process.socket)
+
+
 @pytest.fixture(scope="session")
 def warm() -> Iterator[str]:
     """The address of a warm process for all tests."""
+    if shared := os.environ.get(WARM_FOR_ALL):
+        yield shared
+        return
     with WarmProcess() as process:
         yield str(process.socket)
 

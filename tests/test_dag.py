@@ -1,20 +1,23 @@
 import ast
 import shutil
+from contextlib import chdir
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
+from tests.conftest import copy_project, stay_in
 
 from hour9 import dag
 from hour9.params import UnknownName, read_params
 from hour9.registry.lineage import dvc_md5
 
-pytestmark = pytest.mark.spread
 ROOT = Path(__file__).parent.parent
 SOURCE = Path(find_spec("hour9").origin).parent  # type: ignore[union-attr, arg-type]
 
 
+@cache
 def imports(module: str) -> set[str]:
     """First-party modules that a module's source names, anywhere in it, packages included."""
     path = SOURCE.joinpath(*module.split(".")[1:])
@@ -42,6 +45,7 @@ def package_of(module: str) -> bool:
     return SOURCE.joinpath(*module.split(".")[1:], "__init__.py").exists()
 
 
+@cache
 def closure(module: str) -> set[str]:
     """Everything a module imports, transitively, itself included."""
     seen: set[str] = set()
@@ -70,17 +74,11 @@ def declared(stage: dag.Stage) -> list[str]:
         return [dep.def_path for dep in found.deps]
 
 
-@pytest.mark.parametrize("kind", ["weights", "ingest", "validate", "train", "evaluate"])
+KINDS = ["weights", "ingest", "validate", "train", "evaluate", "judge", "register", "report"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_each_stage_declares_every_module_that_it_imports(project, kind):
-    check_declared(kind)
-
-
-@pytest.mark.parametrize("kind", ["judge", "register", "report"])
-def test_each_late_stage_declares_every_module_that_it_imports(project, kind):
-    check_declared(kind)
-
-
-def check_declared(kind: str) -> None:
     of_kind = [stage for stage in dag.stages() if stage.kind == kind]
     assert of_kind
     for stage in of_kind:
@@ -137,11 +135,39 @@ def test_an_unknown_task_is_answered_with_those_that_exist(project):
         dag.select(dag.stages(), task="node")
 
 
-def test_a_helper_of_graphs_touches_graphs_alone(project):
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in which every out has some content that DVC committed as if its stage had run."""
+    folder = copy_project(tmp_path_factory.mktemp("finished") / "project")
+    with chdir(folder):
+        with dag.open_repo() as repo:
+            for stage in repo.index.stages:
+                for out in stage.outs:
+                    path = Path(out.def_path)
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    if path.suffix:
+                        path.write_text(f"{path}\n")
+                    else:
+                        path.mkdir(exist_ok=True)
+                        (path / "table.parquet").write_text(f"{path}\n")
+            repo.commit(force=True)
+        dag.sort_lock(stage.name for stage in dag.stages())
+    return folder
+
+
+@pytest.fixture
+def everything_ran(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it for a test, and the working directory in the copy."""
+    folder = tmp_path / "project"
+    shutil.copytree(finished, folder, symlinks=True)
+    stay_in(folder, monkeypatch)
+    return folder
+
+
+def test_a_helper_of_graphs_touches_graphs_alone(everything_ran):
     """Committed as they stand, then one file edited: DVC must see it, and nothing else."""
-    pretend_everything_ran(project)
     assert dag.stale() == {}
-    helper = project / "src/hour9/graphs/gcn.py"
+    helper = everything_ran / "src/hour9/graphs/gcn.py"
     helper.write_text(helper.read_text() + "# edited\n")
     params = read_params()
     of_graphs = {
@@ -151,15 +177,13 @@ def test_a_helper_of_graphs_touches_graphs_alone(project):
     assert stale == of_graphs
 
 
-def test_dvc_hashes_a_folder_as_we_do(project):
-    pretend_everything_ran(project)
+def test_dvc_hashes_a_folder_as_we_do(everything_ran):
     lock = YAML(typ="safe").load(Path("dvc.lock"))
     (out,) = [o for o in lock["stages"]["validate@nodes"]["outs"]]
-    assert dvc_md5(project / out["path"]) == out["md5"]
+    assert dvc_md5(everything_ran / out["path"]) == out["md5"]
 
 
-def test_the_lock_is_sorted_into_the_serial_order(project):
-    pretend_everything_ran(project)
+def test_the_lock_is_sorted_into_the_serial_order(everything_ran):
     right = Path("dvc.lock").read_bytes()
     yaml = YAML()
     shuffled = yaml.load(right.decode())
@@ -169,28 +193,11 @@ def test_the_lock_is_sorted_into_the_serial_order(project):
     assert Path("dvc.lock").read_bytes() == right
 
 
-def test_the_outs_of_the_last_good_run_come_back(project):
-    pretend_everything_ran(project)
-    before = dvc_md5(project / "data/nodes")
-    shutil.rmtree(project / "data/nodes")
+def test_the_outs_of_the_last_good_run_come_back(everything_ran):
+    before = dvc_md5(everything_ran / "data/nodes")
+    shutil.rmtree(everything_ran / "data/nodes")
     dag.restore("validate@nodes")
-    assert dvc_md5(project / "data/nodes") == before
-
-
-def pretend_everything_ran(project: Path) -> None:
-    """Give every out some content and have DVC commit it as if the stages had run."""
-    with dag.open_repo() as repo:
-        for stage in repo.index.stages:
-            for out in stage.outs:
-                path = Path(out.def_path)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                if path.suffix:
-                    path.write_text(f"{path}\n")
-                else:
-                    path.mkdir(exist_ok=True)
-                    (path / "table.parquet").write_text(f"{path}\n")
-        repo.commit(force=True)
-    dag.sort_lock(stage.name for stage in dag.stages())
+    assert dvc_md5(everything_ran / "data/nodes") == before
 
 
 def test_the_committed_lock_is_that_of_the_committed_code(project):
