@@ -2,17 +2,23 @@
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
-from prefect import flow, get_run_logger, task
+from flows.artifacts import publish
+from prefect import flow, get_run_logger, runtime, task
 from prefect.cache_policies import NO_CACHE
+from prefect.concurrency.sync import concurrency
 from prefect.futures import PrefectFuture
 from prefect.states import State
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from hour9 import dag, run
 from hour9.config import set_params
+from hour9.operate import gpu_limit
 from hour9.params import read_params
+from hour9.registry.tracking import FLOW_VARIABLE
 
 ALL = "all"
 UNCHANGED, FORCED = "unchanged", "forced"
@@ -38,7 +44,7 @@ def run_stage(stage: str, place: int, slots: run.Slots, why: str, before: list[s
     if not why and set(before) <= {UNCHANGED}:
         logger.info(UNCHANGED)
         return UNCHANGED
-    with slots.taken(place):
+    with gpu_for(stage), slots.taken(place):
         started = time.monotonic()
         logger.info("starts")
         ran = dag.reproduce(stage, say=logger.info, force=why == FORCED)
@@ -47,9 +53,27 @@ def run_stage(stage: str, place: int, slots: run.Slots, why: str, before: list[s
     return outcome
 
 
+@contextmanager
+def gpu_for(stage: str) -> Iterator[None]:
+    """Hold the GPU's slot where the stage trains on one: it trains one candidate at a time."""
+    if stage.startswith("train@") and run.has_gpu():
+        with concurrency(gpu_limit()):
+            yield
+    else:
+        yield
+
+
+def run_name() -> str:
+    """What a run does, in its name: `everything`, `nodes`, or `rl/cartpole-dqn seed=1`."""
+    given = runtime.flow_run.parameters
+    chosen = [given[name] for name in ("topic", "task", "candidate") if given[name] != ALL]
+    changes = [setting.rpartition(".")[2] for setting in given["settings"]]
+    return " ".join(["/".join(chosen) or "everything", *changes])
+
+
 @flow(
     name="pipeline",
-    flow_run_name="{topic}/{task}/{candidate}",
+    flow_run_name=run_name,
     # The threads wait; `Slots` limits what works.
     task_runner=ThreadPoolTaskRunner(max_workers=200),  # type: ignore[arg-type]
 )
@@ -71,6 +95,7 @@ def pipeline(
             `candidates.nodes-gcn.seed=1`. They are checked and stay in the file.
     """
     logger = get_run_logger()
+    os.environ[FLOW_VARIABLE] = str(runtime.flow_run.id)
     with run.one_run(logger.info):
         for line in set_params(settings):
             logger.info(line)
@@ -79,9 +104,11 @@ def pipeline(
         chosen = dag.select(every, **{k: v for k, v in names.items() if v != ALL})
         try:
             with run.warmed():
-                return run_all(chosen)
+                done = run_all(chosen)
         finally:
             dag.sort_lock(stage.name for stage in every)
+    publish([stage.subject for stage in chosen if stage.kind == "judge"])
+    return done
 
 
 def run_all(chosen: list[dag.Stage]) -> dict[str, str]:

@@ -72,7 +72,7 @@ def test_a_run_triggered_in_the_ui_shows_its_stages_as_tasks_with_their_logs(ser
     )
     assert done.returncode == 0, done.stderr
     run_id, state = done.stdout.split()
-    assert state == "Completed", Path(".hour9/prefect-worker.log").read_text()
+    assert state == "Completed", Path(".hour9/prefect-worker-cpu.log").read_text()
 
     only = {"flow_runs": {"id": {"any_": [run_id]}}}
     tasks = {t["id"]: t["name"] for t in ask(f"{prefect}/task_runs/filter", only)}

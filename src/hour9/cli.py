@@ -120,9 +120,10 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("task")
     add.set_defaults(command=ask.watch)
 
-    add = commands.add_parser("ui", help="serve the MLflow and Prefect UIs on loopback")
+    add = commands.add_parser("ui", help="serve both UIs and the report on loopback, with workers")
     add.add_argument("--prefect-port", type=int, default=4200)
     add.add_argument("--mlflow-port", type=int, default=5000)
+    add.add_argument("--report-port", type=int, default=4300)
     add.set_defaults(command=ui)
     return top
 
@@ -313,10 +314,10 @@ def report(asked: argparse.Namespace) -> int:
 
 
 def ui(asked: argparse.Namespace) -> int:
-    """Serve both UIs until stopped."""
+    """Serve both UIs and the report until stopped."""
     from hour9.ui import serve
 
-    return serve(asked.prefect_port, asked.mlflow_port)
+    return serve(asked.prefect_port, asked.mlflow_port, asked.report_port)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psutil
 
@@ -130,6 +131,11 @@ class Slots:
 def cores() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def has_gpu() -> bool:
+    """Whether this machine has an NVIDIA GPU that may be used. Asks nobody: Torch takes seconds."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES", "all") != "" and Path("/dev/nvidiactl").exists()
 
 
 class RegistryCheck:

@@ -17,6 +17,7 @@ from hour9.params import STATE
 from hour9.stage import die_with_parent
 
 HOST = "127.0.0.1"
+LEASES = "prefect.server.concurrency.lease_storage.filesystem"
 PATIENCE = 180  # seconds until a server must answer
 UI_NOTE = STATE / "ui.json"
 """Where `hour9 ui` serves Prefect, for a `hour9 run` beside it."""
@@ -34,6 +35,9 @@ def prefect_environment() -> None:
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
         "DO_NOT_TRACK": "true",
+        # A run that dies is missed, and the slot it held is free again, whoever else died with it.
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": LEASES,
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
@@ -69,9 +73,9 @@ def served_by_ui() -> str | None:
 
 
 @contextmanager
-def process(tool: str, *arguments: str) -> Iterator[None]:
+def process(tool: str, *arguments: str, name: str = "") -> Iterator[None]:
     """A tool of this environment in a process group of its own, ended with the block."""
-    log = STATE / f"{tool}-{arguments[0]}.log"
+    log = STATE / f"{tool}-{name or arguments[0]}.log"
     log.parent.mkdir(exist_ok=True)
     with log.open("w") as file:
         running = subprocess.Popen(

@@ -1,72 +1,67 @@
-"""Serve both UIs on loopback, with the deployments ready and a worker that runs them."""
+"""Serve both UIs and the report on loopback, with the deployments ready and workers that run them.
+
+A run hangs in "Late" where its pool has no worker, and in "Running" where nobody misses its
+heartbeat; so there is a worker for each pool here, and `operate.py` sets up the rest.
+"""
 
 import json
 import os
 import signal
-import subprocess
-import sys
+from contextlib import ExitStack
 from pathlib import Path
 
+from hour9 import operate
+from hour9.pages import ADDRESS, pages
 from hour9.registry.tracking import STORE, connect
-from hour9.servers import (
-    HOST,
-    UI_NOTE,
-    NotServed,
-    check_free,
-    prefect_environment,
-    process,
-    wait_for,
-)
-
-POOL = "cpu"
+from hour9.run import has_gpu
+from hour9.servers import HOST, UI_NOTE, check_free, prefect_environment, process, wait_for
 
 
-def serve(prefect_port: int, mlflow_port: int) -> int:
-    """Start servers and worker, say where they are, and stay until stopped."""
+def serve(prefect_port: int, mlflow_port: int, report_port: int) -> int:
+    """Start servers and workers, say where they are, and stay until stopped."""
     prefect, mlflow = f"http://{HOST}:{prefect_port}", f"http://{HOST}:{mlflow_port}"
-    for port, option in ((prefect_port, "--prefect-port"), (mlflow_port, "--mlflow-port")):
-        check_free(port, option)
+    ports = {"prefect": prefect_port, "mlflow": mlflow_port, "report": report_port}
+    for name, port in ports.items():
+        check_free(port, f"--{name}-port")
     for stop in (signal.SIGINT, signal.SIGTERM):  # a shell's background job ignores the first
         signal.signal(stop, signal.default_int_handler)
     prefect_environment()
     os.environ |= {
         "PREFECT_API_URL": f"{prefect}/api",
         "PREFECT_SERVER_UI_API_URL": f"{prefect}/api",
-        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        "HOUR9_ROOT": str(Path.cwd()),  # for prefect.yaml
+        "HOUR9_MLFLOW_URL": mlflow,
+        ADDRESS: f"http://{HOST}:{report_port}",
+        "PWD": str(Path.cwd()),  # the folder that prefect.yaml lets a worker work in
     }
+    os.environ.setdefault("HOUR9_POOL", "gpu" if has_gpu() else "cpu")
     connect()  # makes the database before the server looks at it
     print("starting, about half a minute", flush=True)
-    with (
-        process("prefect", "server", "start", "--host", HOST, "--port", str(prefect_port)),
-        process(
-            *("mlflow", "server", "--host", HOST, "--port", str(mlflow_port)),
-            *("--backend-store-uri", os.environ.get("MLFLOW_TRACKING_URI", STORE)),
-        ),
-    ):
+    store = os.environ.get("MLFLOW_TRACKING_URI", STORE)
+    with ExitStack() as running:
+        start = running.enter_context
+        start(process("prefect", "server", "start", "--host", HOST, "--port", str(prefect_port)))
+        start(
+            process(
+                *("mlflow", "server", "--host", HOST, "--port", str(mlflow_port)),
+                *("--backend-store-uri", store),
+            )
+        )
+        start(pages(HOST, report_port))
         wait_for(f"{prefect}/api/health")
         wait_for(f"{mlflow}/health")
-        deploy()
-        with process("prefect", "worker", "start", "--pool", POOL, "--type", "process"):
-            UI_NOTE.write_text(json.dumps({"pid": os.getpid(), "prefect": f"{prefect}/api"}))
-            print(f"Prefect {prefect}/deployments\nMLflow  {mlflow}\nCtrl-C stops both", flush=True)
-            try:
-                signal.pause()
-            except KeyboardInterrupt:
-                return 0
-            finally:
-                UI_NOTE.unlink(missing_ok=True)
+        operate.set_up()
+        for pool in operate.POOLS:
+            start(process("prefect", "worker", "start", "--pool", pool, name=f"worker-{pool}"))
+        UI_NOTE.write_text(json.dumps({"pid": os.getpid(), "prefect": f"{prefect}/api"}))
+        running.callback(UI_NOTE.unlink, missing_ok=True)
+        print(
+            f"Prefect {prefect}/deployments\nMLflow  {mlflow}\nReport  {os.environ[ADDRESS]}\n"
+            "Ctrl-C stops them",
+            flush=True,
+        )
+        try:
+            signal.pause()
+        except KeyboardInterrupt:
+            return 0
     return 0
-
-
-def deploy() -> None:
-    """Make the work pool and every deployment of prefect.yaml."""
-    prefect = str(Path(sys.executable).with_name("prefect"))
-    for command in (
-        ["work-pool", "create", POOL, "--type", "process", "--overwrite"],
-        ["--no-prompt", "deploy", "--all"],
-    ):
-        done = subprocess.run([prefect, *command], capture_output=True, text=True)
-        if done.returncode:
-            raise NotServed(f"prefect {' '.join(command)}: {(done.stdout + done.stderr)[-600:]}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 STORE = "sqlite:///mlruns/mlflow.db"
 ARTIFACTS = Path("mlruns/artifacts")
 LOCK = Path("mlruns/.lock")
+FLOW, PLACE = "hour9.flow_run", "hour9.place"
+"""Tags of a run: Prefect's run that it belongs to, and the host and folder where it trains."""
+FLOW_VARIABLE = "HOUR9_FLOW_RUN"  # the first one, for the stages of a flow
 MOST_AT_ONCE = 1000  # metrics that MLflow takes in one call
 
 
@@ -83,7 +87,9 @@ class TrainingRun:
         self.client = connect()
         if self.note.exists():
             self.run_id = json.loads(self.note.read_text())["run_id"]
-            try:
+            try:  # whose it is first: reaper.py closes what runs for a flow that is over
+                for name, value in whose().items():
+                    self.client.set_tag(self.run_id, name, value)
                 self.client.update_run(self.run_id, status="RUNNING")
                 self.last_step = self.last_published()
                 return self
@@ -126,6 +132,7 @@ def new_run(candidate: str, settings: dict[str, Any]) -> str:
 
     client = connect()
     tags = {"hour9.candidate": candidate, "hour9.task": settings["task"]}
+    tags |= whose()
     run = client.create_run(experiment(settings["task"]), tags=tags, run_name=candidate)
     params = [Param(key, str(value)) for key, value in settings.items()]
     client.log_batch(run.info.run_id, params=params)
@@ -138,6 +145,11 @@ def new_run(candidate: str, settings: dict[str, Any]) -> str:
         )
         client.log_inputs(run.info.run_id, datasets=[seen])
     return run.info.run_id
+
+
+def whose() -> dict[str, str]:
+    """Tags that say who is training, so that a run whose owner died can be told from a live one."""
+    return {PLACE: f"{socket.gethostname()}:{Path.cwd()}", FLOW: os.environ.get(FLOW_VARIABLE, "")}
 
 
 def log_curve(client: MlflowClient, run_id: str, points: list[dict[str, float]]) -> None:

@@ -241,5 +241,6 @@ def registered(item: Judged) -> dict[str, Any]:
         "version": int(entry.version),
         "aliases": sorted(a for a, n in aliases.items() if str(n) == str(entry.version)),
         "run_id": entry.run_id,
+        "experiment_id": connect().get_run(entry.run_id).info.experiment_id,
         "promotion": json.loads(entry.tags.get(JUDGED, "[]")),
     }

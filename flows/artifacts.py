@@ -1,0 +1,95 @@
+"""What a run leaves in Prefect: the table of candidates, their verdicts and pictures, links."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from prefect.artifacts import (
+    create_image_artifact,
+    create_link_artifact,
+    create_markdown_artifact,
+    create_table_artifact,
+)
+
+from hour9.pages import ADDRESS, DATA_DOCS
+from hour9.params import REPORTS
+from hour9.report import STANDING
+
+MLFLOW = "HOUR9_MLFLOW_URL"
+"""Where a browser finds MLflow; unset, nothing links to it."""
+
+
+def publish(candidates: list[str]) -> None:
+    """The artifacts of these candidates, from what the report last said of them."""
+    if not STANDING.exists():
+        return
+    rows = [row for row in json.loads(STANDING.read_text()) if row["candidate"] in candidates]
+    rows = [row for row in rows if row["verdict"]]
+    create_table_artifact(
+        [summary(row) for row in rows], key="candidates", description="Where the candidates stand"
+    )
+    for row in rows:
+        create_markdown_artifact(verdicts(row), key=row["candidate"], description=row["verdict"])
+    if address := os.environ.get(ADDRESS):
+        create_link_artifact(f"{address}/", "the report", key="report")
+        for task in sorted({row["task"] for row in rows}):
+            if (DATA_DOCS / task / "index.html").exists():
+                link = f"{address}/data-docs/{task}/index.html"
+                create_link_artifact(link, f"the data of {task}", key=f"data-docs-{task}")
+        for row in rows:
+            for picture in pictures(row):
+                key = f"{row['candidate']}-{picture.stem}".replace("_", "-").lower()
+                url = f"{address}/{picture.relative_to(REPORTS).as_posix()}"
+                create_image_artifact(url, key=key, description=picture.stem.replace("_", " "))
+
+
+def summary(row: dict[str, Any]) -> dict[str, str]:
+    """A candidate as a line of the table."""
+    return {
+        "candidate": row["candidate"],
+        "metric": row["metric"],
+        "score": score(row),
+        "baseline": f"{row['baseline']:.4g}",
+        "verdict": row["verdict"],
+        "version": str(row["version"] or "–"),
+        "alias": ", ".join(row["aliases"]) or "–",
+    }
+
+
+def score(row: dict[str, Any]) -> str:
+    """The score on test with its interval."""
+    low, high = row["interval"]
+    return f"{row['score']:.4g} [{low:.4g}, {high:.4g}]"
+
+
+def verdicts(row: dict[str, Any]) -> str:
+    """A candidate's gates, and where to look further, as Markdown."""
+    lines = [
+        f"## {row['candidate']}: {row['verdict']}",
+        f"{row['metric']} on test {score(row)}; its baseline {row['baseline']:.4g}",
+        "",
+        "| gate | verdict | why |",
+        "|---|---|---|",
+        *(f"| {g['name']} | {g['verdict']} | {g['why'].replace('|', '/')} |" for g in row["gates"]),
+        "",
+        *(f"- [{words}]({link})" for words, link in links(row)),
+    ]
+    return "\n".join(lines)
+
+
+def links(row: dict[str, Any]) -> list[tuple[str, str]]:
+    """Addresses of the training's run, the version and the report, where something serves them."""
+    found = []
+    if (mlflow := os.environ.get(MLFLOW)) and row["version"]:
+        run = f"{mlflow}/#/experiments/{row['experiment_id']}/runs/{row['run_id']}"
+        version = f"{mlflow}/#/models/{row['task']}/versions/{row['version']}"
+        found += [("its run in MLflow", run), (f"version {row['version']} in MLflow", version)]
+    if address := os.environ.get(ADDRESS):
+        found.append(("the report", f"{address}/#{row['candidate']}"))
+    return found
+
+
+def pictures(row: dict[str, Any]) -> list[Path]:
+    """What `evaluate` drew."""
+    return sorted((REPORTS / row["task"] / row["candidate"] / "pictures").glob("*.*"))

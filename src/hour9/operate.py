@@ -1,0 +1,166 @@
+"""What a Prefect server needs so that no run hangs: pools, a limit, automations, deployments.
+
+`python -m hour9.operate` sets up the server that PREFECT_API_URL names; `hour9 ui` does the same
+to its own. Twice is as good as once, and what a person changed in the UI since stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hour9.servers import NotServed, prefect_environment, wait_for
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+    from prefect.events.schemas.automations import AutomationCore
+
+POOLS = {"cpu": "what trains on processors, and all that decides", "gpu": "what trains on a GPU"}
+TRAINING = ("pipeline", "transformers", "graphs", "rl")  # deployments that may use a GPU
+SILENCE = 90  # seconds without a heartbeat (they come each 30) after which a run is dead
+START = 900  # seconds that a worker may take between accepting a run and starting it
+
+EVERY_RUN: dict[str, str | list[str]] = {"prefect.resource.id": "prefect.flow-run.*"}
+HEARTBEAT = "prefect.flow-run.heartbeat"
+# A run in one of these states sends no heartbeat, and rightly so: it ended, it waits for a person,
+# or for its turn.
+QUIET = (
+    *("Completed", "Failed", "Crashed", "Cancelled", "Suspended", "Paused"),
+    *("AwaitingRetry", "AwaitingConcurrencySlot", "Scheduled", "Late"),
+)
+
+
+def gpu_limit() -> str:
+    """The concurrency limit that what trains on this machine's GPU takes a slot of."""
+    return os.environ.get("HOUR9_GPU_LIMIT", "gpu")
+
+
+def set_up() -> None:
+    """Make what the server lacks, then every deployment of prefect.yaml."""
+    asyncio.run(make_all())
+    deploy()
+    asyncio.run(move_to(os.environ.get("HOUR9_POOL", "cpu")))
+
+
+async def make_all() -> None:
+    """Pools, the limit and the automations, where they are missing."""
+    from prefect.client.orchestration import get_client
+
+    async with get_client() as client:
+        for name, what in POOLS.items():
+            await ensure_pool(client, name, what)
+        await ensure_limit(client, gpu_limit())
+        for automation in automations():
+            if not await client.read_automations_by_name(automation.name):
+                await client.create_automation(automation)
+
+
+async def ensure_pool(client: PrefectClient, name: str, what: str) -> None:
+    """A pool of worker processes."""
+    from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.exceptions import ObjectNotFound
+    from prefect.workers.process import ProcessWorker
+
+    try:
+        await client.read_work_pool(name)
+    except ObjectNotFound:
+        template = ProcessWorker.get_default_base_job_template()
+        made = WorkPoolCreate(
+            name=name, type="process", description=what, base_job_template=template
+        )
+        await client.create_work_pool(made)
+
+
+async def ensure_limit(client: PrefectClient, name: str) -> None:
+    """A limit of one: a GPU trains one candidate at a time, however many runs there are."""
+    from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+    from prefect.exceptions import ObjectNotFound
+
+    try:
+        await client.read_global_concurrency_limit_by_name(name)
+    except ObjectNotFound:
+        await client.create_global_concurrency_limit(
+            GlobalConcurrencyLimitCreate(name=name, limit=1)
+        )
+
+
+def automations() -> list[AutomationCore]:
+    """A run that fell silent, or that a worker took and never started, is crashed."""
+    from prefect.client.schemas.objects import StateType
+    from prefect.events.actions import ChangeFlowRunState
+    from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+    from prefect.events.schemas.events import ResourceSpecification
+
+    def crash_unless(
+        name: str, after: str, expect: set[str], seconds: int, why: str
+    ) -> AutomationCore:
+        return AutomationCore(
+            name=name,
+            trigger=EventTrigger(
+                after={after},
+                expect=expect,
+                match=ResourceSpecification(EVERY_RUN),
+                for_each={"prefect.resource.id"},
+                posture=Posture.Proactive,
+                threshold=1,
+                within=timedelta(seconds=seconds),
+            ),
+            actions=[
+                ChangeFlowRunState(name=None, state=StateType.CRASHED, message=why, force=False)
+            ],
+        )
+
+    quiet = {f"prefect.flow-run.{state}" for state in QUIET}
+    return [
+        crash_unless(
+            "crash silent runs",
+            HEARTBEAT,
+            {HEARTBEAT, *quiet},
+            SILENCE,
+            f"No heartbeat for {SILENCE} s: its process or its machine died.",
+        ),
+        crash_unless(
+            "crash runs that never started",
+            "prefect.flow-run.Pending",
+            {HEARTBEAT, *quiet, "prefect.flow-run.Running"},
+            START,
+            f"A worker took it and did not start it in {START} s.",
+        ),
+    ]
+
+
+def deploy() -> None:
+    """Every deployment of prefect.yaml, as `prefect deploy --all` makes it."""
+    command = [str(Path(sys.executable).with_name("prefect")), "--no-prompt", "deploy", "--all"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise NotServed(f"prefect deploy --all: {(done.stdout + done.stderr)[-600:]}")
+
+
+async def move_to(pool: str) -> None:
+    """Let another pool train."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import DeploymentUpdate
+
+    if pool not in POOLS:
+        raise NotServed(f"HOUR9_POOL={pool}, but the pools are {', '.join(POOLS)}")
+    if pool == "cpu":  # as prefect.yaml has it
+        return
+    async with get_client() as client:
+        for name in TRAINING:
+            deployment = await client.read_deployment_by_name(f"pipeline/{name}")
+            await client.update_deployment(deployment.id, DeploymentUpdate(work_pool_name=pool))
+
+
+if __name__ == "__main__":
+    prefect_environment()
+    if "PREFECT_API_URL" not in os.environ:
+        sys.exit("set PREFECT_API_URL to the server's address, e.g. http://127.0.0.1:4200/api")
+    wait_for(f"{os.environ['PREFECT_API_URL']}/health")
+    set_up()
+    print("ready: " + ", ".join(POOLS))
