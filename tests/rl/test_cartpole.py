@@ -105,6 +105,22 @@ def test_answers_are_the_actions_that_score_plays(name, tmp_path):
     assert scores["score"].tolist() == scores["score.seed1"].tolist() == alone.tolist()
 
 
+@pytest.mark.parametrize(
+    ("request_", "why"),
+    [
+        ({"observation_0": 1.0}, r"2 numbers, observation_0 to observation_1; got"),
+        ({"observation_0": 1.0, "observation_1": 1.0, "observation_2": 1.0}, "is 2 numbers"),
+        ({"text": "left"}, r"got \['text'\]"),
+        ({"observation_0": 1.0, "observation_1": float("nan")}, "observation_1 of request 0 .*nan"),
+        ({"observation_0": float("inf"), "observation_1": 0.0}, "observation_0 of request 0 .*inf"),
+        ({"observation_0": "up", "observation_1": 0.0}, "finite number, got 'up'"),
+    ],
+)
+def test_what_is_no_observation_is_refused_in_words(request_, why):
+    with pytest.raises(ValueError, match=why):
+        cartpole.observations(pd.DataFrame([request_]), ["observation_0", "observation_1"])
+
+
 def test_an_episode_that_ends_twice_breaks_the_contract():
     tables = ingest(size=40)
     tables["transitions"].loc[0, "truncated"] = True

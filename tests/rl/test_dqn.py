@@ -50,3 +50,16 @@ def test_the_model_kept_is_the_one_that_played_validation_best(run_of):
     best = json.loads((run.folder / "config.json").read_text())["validation"]
     assert [scores["score.seed0"].mean(), scores["score.seed1"].mean()] == best
     assert max(point["validation"] for point in run.curve) <= sum(best) / 2
+
+
+def test_a_random_action_is_kept_for_as_many_steps_as_asked(run_of):
+    tables = cartpole.ingest(SOURCE)
+    run = run_of(cartpole.TASK, "cartpole-dqn", tables, **SHORT, keep=4, epsilon_start=1.0)
+    training = dqn.Training(run)
+    before = training.learner.replay.added
+    training.gather()
+    taken = training.learner.replay.memory["action"][:, before : before + 16]  # (G, 16, E)
+    assert taken.shape[1] == 16
+    blocks = taken.reshape(2, 4, 4, -1)  # always random at first
+    assert (blocks == blocks[:, :, :1]).all()
+    assert (blocks[:, 0] != blocks[:, 1]).any()

@@ -1,5 +1,7 @@
 """Which environments are taken, and that episodes are named by seeds and actions alone."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -22,11 +24,20 @@ def source(name: str, size: int = 10) -> Source:
         (taxi, "Blackjack-v1", "does not publish its transitions.*FrozenLake"),
         (cartpole, "CartPool-v1", "Supported are"),
         (cartpole, "Blackjack-v1", "not a row of numbers"),
+        (cartpole, "MountainCarContinuous-v0", "action_space Box.*supported is Discrete"),
     ],
 )
 def test_an_unsupported_environment_is_refused_with_those_that_are(task, name, why):
     with pytest.raises(UnsupportedEnvironment, match=why):
         task.ingest(source(name))
+
+
+def test_a_world_whose_package_is_missing_is_refused_with_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "Box2D", None)
+    monkeypatch.delitem(sys.modules, "gymnasium.envs.box2d", raising=False)
+    monkeypatch.delitem(sys.modules, "gymnasium.envs.box2d.lunar_lander", raising=False)
+    with pytest.raises(UnsupportedEnvironment, match=r"LunarLander-v3.*after pip install box2d"):
+        cartpole.ingest(source("LunarLander-v3"))
 
 
 def test_episodes_side_by_side_return_what_they_return_alone():

@@ -89,5 +89,8 @@ def test_an_answer_is_the_best_action_and_its_value(tmp_path):
     reply = taxi.answer(tmp_path)
     answers = reply(pd.DataFrame({"state": [1, 0, 1]}))
     assert answers.to_dict("list") == {"action": [0, 1, 0], "value": [3.0, 5.0, 3.0]}
-    with pytest.raises(ValueError, match=r"0 to 1, got \[7\]"):
-        reply(pd.DataFrame({"state": [7]}))
+    for wrong in (7, -1, 0.5, float("nan"), "north", None):
+        with pytest.raises(ValueError, match="integers 0 to 1, got"):
+            reply(pd.DataFrame({"state": [0, wrong]}))
+    with pytest.raises(ValueError, match=r"has a `state`, got \['place'\]"):
+        reply(pd.DataFrame({"place": [0]}))

@@ -231,12 +231,29 @@ def answer(folder: Path) -> Callable[[pd.DataFrame], pd.DataFrame]:
     columns = [f"observation_{o}" for o in range(config["observations"])]
 
     def reply(requests: pd.DataFrame) -> pd.DataFrame:
-        if missing := [column for column in columns if column not in requests]:
-            raise ValueError(f"requests lack {missing}; got {list(requests.columns)}")
-        values = network.values(requests[columns].to_numpy(np.float32, copy=True))  # (E, A)
+        seen = observations(requests, columns)  # (E, O)
+        values = network.values(seen)  # (E, A)
         return pd.DataFrame({"action": values.argmax(axis=1), "value": values.max(axis=1)})
 
     return reply
+
+
+def observations(requests: pd.DataFrame, columns: list[str]) -> np.ndarray:  # -> (E, O)
+    """The requests' numbers. Raises ValueError where there are not as many, or some are none."""
+    given = [str(c) for c in requests.columns if str(c).startswith("observation")]
+    if {*given} != {*columns}:
+        raise ValueError(
+            f"an observation is {len(columns)} numbers, {columns[0]} to {columns[-1]}; "
+            f"got {given or list(requests.columns)}"
+        )
+    numbers = requests[columns].apply(pd.to_numeric, errors="coerce").to_numpy(np.float32)
+    if (wrong := np.argwhere(~np.isfinite(numbers))).size:
+        row, column = wrong[0]
+        found = requests[columns].iloc[row, column]
+        raise ValueError(
+            f"{columns[column]} of request {row} must be a finite number, got {found!r}"
+        )
+    return numbers.copy()
 
 
 def draw(folder: Path, tables: Tables, pictures: Path) -> None:

@@ -104,12 +104,17 @@ class Training:
             self.check()
 
     def gather(self) -> None:
-        """Act ε-greedily for the steps of one round and remember what happened."""
+        """Act ε-greedily for the steps of one round and remember what happened.
+
+        A random action may be kept for some steps: one push each way leads nowhere where it takes
+        several to get anywhere (Dabney et al. 2021).
+        """
         settings = self.learner.settings
-        for _ in range(settings.round_steps):
+        for step in range(settings.round_steps):
             chosen = self.learner.network.values(self.episodes.seen)  # (G E, A)
-            explores = np.random.random(len(chosen)) < settings.epsilon(self.place.step)
-            random = np.random.randint(chosen.shape[1], size=len(chosen))
+            if step % settings.keep == 0:
+                explores = np.random.random(len(chosen)) < settings.epsilon(self.place.step)
+                random = np.random.randint(chosen.shape[1], size=len(chosen))
             taken = np.where(explores, random, chosen.argmax(axis=1))
             self.learner.replay.add(self.episodes.step(taken))
             self.place.step += settings.environments

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gymnasium import Env
 
 TABULAR = "Taxi-v4, FrozenLake-v1, FrozenLake8x8-v1, CliffWalking-v1"
-CONTINUOUS = "CartPole-v1, Acrobot-v1, MountainCar-v0, LunarLander-v3 (which needs Box2D)"
+CONTINUOUS = "CartPole-v1, Acrobot-v1, MountainCar-v0, LunarLander-v3 (after pip install box2d)"
 
 LONGEST = 1000
 """Steps of an episode where the environment itself sets no limit."""

@@ -53,6 +53,9 @@ class DQN(Agent, frozen=True, extra="forbid"):
     hidden: PositiveInt = Field(description="width of each of the two hidden layers")
     environments: PositiveInt = Field(description="environments that each agent plays at once")
     round_steps: PositiveInt = Field(description="steps of each environment between two rounds")
+    keep: PositiveInt = Field(
+        1, description="steps of a round for which a random action is kept, or none is taken"
+    )
     updates: PositiveInt = Field(description="optimizer updates in a round")
     target_every: PositiveInt = Field(description="rounds between two copies to the target")
     batch_size: PositiveInt = Field(description="transitions in one update")

@@ -255,9 +255,14 @@ def answer(folder: Path) -> Callable[[pd.DataFrame], pd.DataFrame]:
     q = weights["q"][config["registered"]].numpy()  # (S, A)
 
     def reply(requests: pd.DataFrame) -> pd.DataFrame:
-        states = requests["state"].to_numpy()
-        if wrong := sorted({*states.tolist()} - {*range(len(q))}):
-            raise ValueError(f"states are 0 to {len(q) - 1}, got {wrong[:3]}")
+        if "state" not in requests:
+            raise ValueError(f"a request has a `state`, got {list(requests.columns)}")
+        numbers = pd.to_numeric(requests["state"], errors="coerce")
+        known = numbers.isin(range(len(q)))
+        if not known.all():
+            wrong = requests["state"][~known].tolist()
+            raise ValueError(f"states are the integers 0 to {len(q) - 1}, got {wrong[:3]}")
+        states = numbers.to_numpy(np.int64)
         return pd.DataFrame({"action": q.argmax(axis=1)[states], "value": q.max(axis=1)[states]})
 
     return reply
