@@ -146,7 +146,7 @@ class Example:
     def __init__(self, settings: OnNodes, tables: Tables, seed: int):
         torch.manual_seed(seed)
         graph, cases = Graph.of(tables), tables["cases"]
-        self.x = graph.features().matrix.to_dense()  # (N, F)
+        self.x = graph.features().matrix.dense()  # (N, F)
         self.edges = torch.cat([graph.edges, graph.edges.flip(0)], dim=1)  # (2, 2E)
         self.known = {split: labelled(graph, cases, split) for split in SPLITS}
         classes = int(cases["target"].max()) + 1

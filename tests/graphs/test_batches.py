@@ -83,8 +83,8 @@ def test_the_matrices_are_what_they_say_and_so_are_their_transposes(alone):
         ("members", members),
     ):
         sparse = getattr(graphs, name)
-        torch.testing.assert_close(sparse.matrix.to_dense(), dense.double())
-        torch.testing.assert_close(sparse.transpose.to_dense(), dense.double().T)
+        torch.testing.assert_close(sparse.matrix.dense(), dense.double())
+        torch.testing.assert_close(sparse.transpose.dense(), dense.double().T)
 
 
 @given(lists_of_graphs())

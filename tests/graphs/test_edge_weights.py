@@ -7,7 +7,7 @@ from hour9.graphs.edge_weights import Heads, PairSums, Shares, WeightedSums, inc
 EDGES = torch.tensor([[1, 0, 2, 2, 3], [0, 1, 1, 2, 0]])  # no edge leads into node 3
 PATTERN = incoming(EDGES, 4)
 HEADS = Heads.of(PATTERN, 2)
-NUMBERS = PATTERN.matrix.values()  # which edge each entry is
+NUMBERS = PATTERN.matrix.value  # which edge each entry is
 
 
 def drawn(*shape: int) -> torch.Tensor:

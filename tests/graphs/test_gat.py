@@ -34,7 +34,7 @@ def test_without_scores_attention_is_the_mean_over_neighbours():
     layer, x = GraphAttention(3, 2, heads=1), torch.rand(5, 3)
     layer.score_to.data.zero_()
     layer.score_of.data.zero_()
-    closed = (NEIGHBOURS.matrix.to_dense() != 0).float()  # A + I
+    closed = (NEIGHBOURS.matrix.dense() != 0).float()  # A + I
     mean = closed / closed.sum(1, keepdim=True)
     torch.testing.assert_close(layer(x, NEIGHBOURS), mean @ x @ layer.weight)
 

@@ -17,7 +17,7 @@ def seen(x: torch.Tensor) -> ReceptiveField:
 
 def test_the_network_equals_the_papers_formula():
     """Equation 9 in dense matrices, with the biases of the authors' code."""
-    model, x, a = GCN(3, 8, 2, 0.5, 0.5).eval(), torch.rand(5, 3), ADJACENCY.matrix.to_dense()
+    model, x, a = GCN(3, 8, 2, 0.5, 0.5).eval(), torch.rand(5, 3), ADJACENCY.matrix.dense()
     model.first.bias.data = torch.randn(8)
     h = (a @ x @ model.first.weight + model.first.bias).relu()
     torch.testing.assert_close(model(seen(x)), a @ h @ model.second.weight + model.second.bias)
@@ -40,7 +40,7 @@ def test_dropout_varies_in_training_only():
 
 
 def test_smoothing_is_the_sum_over_walks_written_out():
-    shares, a = torch.rand(5, 2).softmax(1), ADJACENCY.matrix.to_dense()
+    shares, a = torch.rand(5, 2).softmax(1), ADJACENCY.matrix.dense()
     walks = [torch.linalg.matrix_power(0.8 * a, k) for k in range(ROUNDS + 1)]
     expected = (0.2 * sum(walks[:-1]) + walks[-1]) @ shares
     found = smoothed(shares, ADJACENCY, 0.8)

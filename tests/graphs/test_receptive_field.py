@@ -81,8 +81,8 @@ def test_a_node_hears_itself_and_at_most_so_many_others_all_of_them_neighbours(p
     _, graph = pair
     hop, needed = graph.hop(np.arange(N), 2, np.random.default_rng(0))
     assert (needed[:N] == np.arange(N)).all()
-    whole = graph.hop(np.arange(N))[0].matrix.to_dense() != 0
-    heard = hop.matrix.to_dense() != 0
+    whole = graph.hop(np.arange(N))[0].matrix.dense() != 0
+    heard = hop.matrix.dense() != 0
     assert (heard <= whole).all()
     others = heard & ~torch.eye(N, dtype=torch.bool)
     assert others.sum(1).max() == 2
@@ -109,7 +109,7 @@ def test_rows_may_be_asked_for_in_any_order_and_lie_on_disk(tmp_path):
     for name in ("start", "column", "value"):
         np.save(tmp_path / f"{name}.npy", getattr(rows, name))
         mapped.append(np.load(tmp_path / f"{name}.npy", mmap_mode="r"))
-    assert Rows(*mapped, width=2).part(np.array([2, 1, 0])).matrix.to_dense().tolist() == [
+    assert Rows(*mapped, width=2).part(np.array([2, 1, 0])).matrix.dense().tolist() == [
         [2.0, 3.0],
         [0.0, 0.0],
         [0.0, 1.0],

@@ -42,10 +42,10 @@ def test_dropout_zeroes_or_enlarges_the_same_entries_in_the_transpose():
     sparse, dense = some_matrix()
     torch.manual_seed(0)
     dropped = sparse.dropout(0.5, training=True)
-    kept = dropped.matrix.to_dense()
+    kept = dropped.matrix.dense()
     assert ((kept == 0) | (kept == 2 * dense)).all()  # 2 = 1 / (1 - 0.5): the mean stays
     assert 0 < (kept != 0).sum() < (dense != 0).sum()
-    torch.testing.assert_close(dropped.transpose.to_dense(), kept.T)
+    torch.testing.assert_close(dropped.transpose.dense(), kept.T)
 
 
 def test_dropout_leaves_an_evaluation_alone():
@@ -58,8 +58,8 @@ def test_the_adjacency_is_the_papers_formula():
     a[PATH[0], PATH[1]] = a[PATH[1], PATH[0]] = 1
     d = a.sum(1).diag().rsqrt().nan_to_num(posinf=0)  # D^-½
     adjacency = normalised_adjacency(PATH, 4)
-    torch.testing.assert_close(adjacency.matrix.to_dense(), d @ a @ d)
-    torch.testing.assert_close(adjacency.transpose.to_dense(), adjacency.matrix.to_dense())
+    torch.testing.assert_close(adjacency.matrix.dense(), d @ a @ d)
+    torch.testing.assert_close(adjacency.transpose.dense(), adjacency.matrix.dense())
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script")  # PyG's own business

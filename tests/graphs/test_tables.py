@@ -19,7 +19,7 @@ def test_ids_become_positions():
 
 def test_features_are_shares_and_a_node_without_any_stays_at_zero():
     expected = [[0, 0, 1], [0.25, 0.75, 0], [0, 0, 0]]
-    assert Graph.of(TABLES).features().matrix.to_dense().tolist() == expected
+    assert Graph.of(TABLES).features().matrix.dense().tolist() == expected
 
 
 def test_a_graph_with_more_features_than_the_model_is_refused():

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hour9.engine.fit import Batches
-from hour9.graphs.sparse import Sparse, rows_of
+from hour9.graphs.sparse import ByRow, Sparse
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ class Graphs:
         row, column = torch.cat([edges, edges.flip(0)], dim=1)  # (S,) each
         order = torch.argsort(row * len(x) + column)
         place = torch.argsort(order)  # where each edge went
-        adjacency = rows_of(row[order], column[order], x.new_ones(2 * e), (len(x),) * 2)
+        adjacency = ByRow.of(row[order], column[order], x.new_ones(2 * e), (len(x),) * 2)
         return cls(
             x=x,
             start=starts(sizes),
-            row=adjacency.crow_indices(),
-            column=adjacency.col_indices(),
+            row=adjacency.start,
+            column=adjacency.column,
             back=place[(order + e) % max(2 * e, 1)].int(),
             edge_x=edge_x.repeat(2, 1)[order],
         )
@@ -91,7 +91,7 @@ class Graphs:
     def adjacency(self) -> Sparse:  # (N, N)
         """1 where there is an edge."""
         n = len(self.x)
-        ones = csr(self.row, self.column, self.x.new_ones(len(self.column)), n)
+        ones = ByRow(self.row, self.column, self.x.new_ones(len(self.column)), n)
         return Sparse(ones, ones, self.back)
 
     @cached_property
@@ -99,16 +99,16 @@ class Graphs:
         """The pattern of the edges; its values are their numbers."""
         n = len(self.x)
         number = count_up(len(self.column), self.column)
-        by_row = csr(self.row, self.column, number, n)
-        return Sparse(by_row, csr(self.row, self.column, self.back, n), self.back)
+        by_row = ByRow(self.row, self.column, number, n)
+        return Sparse(by_row, ByRow(self.row, self.column, self.back, n), self.back)
 
     @cached_property
     def sources(self) -> Sparse:  # (S, N)
         """Takes what is known of nodes to the edges that come from them."""
         s, n = len(self.column), len(self.x)
         ones, each = self.x.new_ones(s), count_up(s + 1, self.column)
-        to_nodes = csr(self.row, self.back, ones, s)
-        return Sparse(csr(each, self.column, ones, n), to_nodes, self.back)
+        to_nodes = ByRow(self.row, self.back, ones, s)
+        return Sparse(ByRow(each, self.column, ones, n), to_nodes, self.back)
 
     @cached_property
     def targets(self) -> Sparse:  # (N, S)
@@ -155,7 +155,7 @@ def summing(start: Tensor, like: Tensor) -> Sparse:  # (n + 1,) -> (n, m)
     n, m = len(start) - 1, int(start[-1])
     ones, each = like.new_ones(m), count_up(m + 1, start)
     block = count_up(n, start).repeat_interleave(start.diff())  # (m,), the row that each is in
-    return Sparse(csr(start, each[:m], ones, m), csr(each, block, ones, n), each[:m])
+    return Sparse(ByRow(start, each[:m], ones, m), ByRow(each, block, ones, n), each[:m])
 
 
 def starts(sizes: Tensor) -> Tensor:  # (n,) -> (n + 1,)
@@ -164,8 +164,3 @@ def starts(sizes: Tensor) -> Tensor:  # (n,) -> (n + 1,)
 
 def count_up(n: int, like: Tensor) -> Tensor:
     return torch.arange(n, dtype=torch.int32, device=like.device)
-
-
-def csr(start: Tensor, column: Tensor, values: Tensor, width: int) -> Tensor:
-    shape = (len(start) - 1, width)
-    return torch.sparse_csr_tensor(start, column, values, shape, check_invariants=False)

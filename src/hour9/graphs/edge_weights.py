@@ -10,6 +10,7 @@ of the pattern, H heads, C channels a head. In a pattern row i holds the edges i
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hour9.graphs.sparse import Sparse
+from hour9.graphs.sparse import ByRow, Sparse, sums
 
 
 def incoming(edges: Tensor, num_nodes: int) -> Sparse:  # (2, E) -> (N, N), Z = E
@@ -51,15 +52,13 @@ class Heads:
         n, m = pattern.shape
         z = len(pattern.order)
         by_row, by_column = pattern.matrix, pattern.transpose
-        degree = by_row.crow_indices().diff()  # (n,)
-        row = torch.arange(n, dtype=degree.dtype, device=degree.device).repeat_interleave(degree)
         start = starts(by_row, count, z)
         return cls(
             start=start,
-            column=repeated(by_row.col_indices(), count, m),
-            row=repeated(row, count, n),
+            column=repeated(by_row.column, count, m),
+            row=repeated(by_row.row, count, n),
             back_start=starts(by_column, count, z),
-            back_column=repeated(by_column.col_indices(), count, n),
+            back_column=repeated(by_column.column, count, n),
             order=repeated(pattern.order, count, z),
             count=count,
             offsets=start.long(),
@@ -73,15 +72,14 @@ class Heads:
         return self.transposed_times(values, values.new_ones(len(self.start) - 1, 1)).squeeze(1)
 
     def times(self, values: Tensor, x: Tensor) -> Tensor:  # (H Z,), (H m, C) -> (H n, C)
-        return csr(self.start, self.column, values, len(x)) @ x
+        return sums(self.start, self.column, values, x)
 
     def transposed_times(self, values: Tensor, x: Tensor) -> Tensor:  # (H n, C) -> (H m, C)
-        values = values.index_select(0, self.order)
-        return csr(self.back_start, self.back_column, values, len(x)) @ x
+        return sums(self.back_start, self.back_column, values.index_select(0, self.order), x)
 
 
-def starts(matrix: Tensor, count: int, z: int) -> Tensor:  # (H n + 1,)
-    return F.pad(repeated(matrix.crow_indices()[1:], count, z), (1, 0))
+def starts(matrix: ByRow, count: int, z: int) -> Tensor:  # (H n + 1,)
+    return F.pad(repeated(matrix.start[1:], count, z), (1, 0))
 
 
 def repeated(index: Tensor, count: int, step: int) -> Tensor:  # (n,) -> (H n,)
@@ -91,8 +89,14 @@ def repeated(index: Tensor, count: int, step: int) -> Tensor:  # (n,) -> (H n,)
 
 
 def csr(start: Tensor, column: Tensor, values: Tensor, width: int) -> Tensor:
+    """Torch's own sparse matrix; `sampled_addmm` asks for one."""
     shape = (len(start) - 1, width)
     return torch.sparse_csr_tensor(start, column, values, shape, check_invariants=False)
+
+
+with warnings.catch_warnings():  # Torch calls it "beta", once a process
+    warnings.filterwarnings("ignore", message="Sparse CSR tensor support")
+    csr(torch.tensor([0]), torch.tensor([], dtype=torch.int64), torch.tensor([]), 0)
 
 
 class PairSums(torch.autograd.Function):

@@ -43,10 +43,10 @@ class EdgeConvolution(nn.Module):
 
     def forward(self, x: Tensor, neighbours: Sparse, edge_x: Tensor) -> Tensor:
         """(m, F), the pattern of `incoming` edges, (E, D) -> (n, G)."""
-        weight = self.units(edge_x.index_select(0, neighbours.matrix.values())).relu()  # (Z, U)
+        weight = self.units(edge_x.index_select(0, neighbours.matrix.value)).relu()  # (Z, U)
         weight = torch.cat([weight, weight.new_ones(len(weight), 1)], dim=1)
         if self.mean:
-            count = neighbours.matrix.crow_indices().diff()  # (n,)
+            count = neighbours.matrix.start.diff()  # (n,)
             weight = weight / count.repeat_interleave(count)[:, None]
         heads = Heads.of(neighbours, len(self.matrices))
         everyone = x.expand(heads.count, *x.shape).flatten(0, 1)  # ((U + 1) m, F)

@@ -299,7 +299,7 @@ def baseline(tables: Tables) -> pd.DataFrame:
 
     graph, cases = Graph.of(tables), tables["cases"]
     rows = find(graph.nodes, cases["node"])
-    x = graph.features().matrix.to_dense().numpy()[rows]  # shares, as the network sees them
+    x = graph.features().matrix.dense().numpy()[rows]  # shares, as the network sees them
     x = (
         x.astype(float) / x[x > 0].mean()
     )  # around 1: an MLP learns little from shares of a thousand words

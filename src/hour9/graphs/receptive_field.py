@@ -41,10 +41,10 @@ class Rows:
     def of(cls, sparse: Sparse) -> Rows:
         matrix = sparse.matrix
         return cls(
-            start=matrix.crow_indices().cpu().numpy(),
-            column=matrix.col_indices().cpu().numpy(),
-            value=matrix.values().cpu().numpy(),
-            width=matrix.shape[1],
+            start=matrix.start.cpu().numpy(),
+            column=matrix.column.cpu().numpy(),
+            value=matrix.value.cpu().numpy(),
+            width=matrix.width,
         )
 
     def __len__(self) -> int:

@@ -26,7 +26,7 @@ class SetToSet(nn.Module):
     def forward(self, x: Tensor, graphs: Graphs) -> tuple[Tensor, Tensor]:
         """(N, H) -> (G, 2 H), the last question and its answer; (N,), the last attention."""
         sums = graphs.members  # (G, N)
-        graph = sums.transpose.col_indices()  # (N,), the graph that each node is in
+        graph = sums.transpose.column  # (N,), the graph that each node is in
         asked = x.new_zeros(len(graphs), 2 * x.shape[1])
         state = None
         for _ in range(self.turns):
@@ -41,7 +41,7 @@ class SetToSet(nn.Module):
 def shares(fit: Tensor, graphs: Graphs) -> Tensor:  # (N,) -> (N,)
     """Softmax over the nodes of each graph."""
     sums = graphs.members
-    graph = sums.transpose.col_indices()
+    graph = sums.transpose.column
     best = torch.segment_reduce(fit.detach(), "max", offsets=graphs.start.long(), unsafe=True)
     weight = (fit - best.index_select(0, graph)).exp()
     return weight / (sums @ weight[:, None]).squeeze(1).index_select(0, graph)

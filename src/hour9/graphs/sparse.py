@@ -8,7 +8,6 @@ Shapes: n rows, m columns, F features, Z entries that are not zero.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,15 +17,67 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
+class ByRow:
+    """A sparse matrix by rows (CSR): row i has the entries start[i] to start[i + 1] - 1."""
+
+    start: Tensor  # (n + 1,)
+    column: Tensor  # (Z,)
+    value: Tensor  # (Z,)
+    width: int
+
+    @classmethod
+    def of(cls, row: Tensor, column: Tensor, value: Tensor, shape: tuple[int, int]) -> ByRow:
+        """From entries sorted by row."""
+        start = F.pad(torch.bincount(row, minlength=shape[0]).cumsum(0), (1, 0))
+        return cls(start.int(), column.int(), value, shape[1])
+
+    def __matmul__(self, x: Tensor) -> Tensor:  # (m, F) -> (n, F)
+        return sums(self.start, self.column, self.value, x)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.start) - 1, self.width
+
+    @property
+    def row(self) -> Tensor:  # (Z,)
+        """The row of each entry."""
+        return torch.repeat_interleave(self.start.diff())
+
+    def with_values(self, value: Tensor) -> ByRow:
+        """The same pattern with other values."""
+        return replace(self, value=value)
+
+    def to(self, device: torch.device) -> ByRow:
+        start, column, value = (x.to(device) for x in (self.start, self.column, self.value))
+        return ByRow(start, column, value, self.width)
+
+    def dense(self) -> Tensor:  # (n, m)
+        found = self.value.new_zeros(self.shape)
+        found[self.row, self.column.long()] = self.value
+        return found
+
+
+def sums(start: Tensor, column: Tensor, value: Tensor, x: Tensor) -> Tensor:  # (m, F) -> (n, F)
+    """Σ value · x[column] over the entries of each row, in a fixed order.
+
+    An embedding bag by another name; the kernel written for recommenders is up to four times as
+    fast as the product of torch's own CSR matrices.
+    """
+    return torch.embedding_bag(
+        x.contiguous(), column, start, False, 0, False, value, include_last_offset=True
+    )[0]
+
+
+@dataclass(frozen=True)
 class Sparse:
     """A constant sparse matrix A: A @ x is a dense product through which gradients pass to x.
 
-    The gradient is Aᵀ g, so the transpose stands ready beside it. Both are stored by rows (CSR),
-    whose sums run in a fixed order and need no atomic addition.
+    The gradient is Aᵀ g, so the transpose stands ready beside it. Both are stored by rows, whose
+    sums run in a fixed order and need no atomic addition.
     """
 
-    matrix: Tensor  # (n, m)
-    transpose: Tensor  # (m, n)
+    matrix: ByRow  # (n, m)
+    transpose: ByRow  # (m, n)
     order: Tensor  # (Z,), which entry of `matrix` is at each place of `transpose`
     memory: dict[int, Any] = field(default_factory=dict, compare=False, repr=False)
     """What others made of the pattern once, to be used at every step."""
@@ -39,13 +90,13 @@ class Sparse:
         row, column, value = row[by_row], column[by_row], value[by_row]
         order = torch.argsort(column * n + row)
         return cls(
-            matrix=rows_of(row, column, value, (n, m)),
-            transpose=rows_of(column[order], row[order], value[order], (m, n)),
+            matrix=ByRow.of(row, column, value, (n, m)),
+            transpose=ByRow.of(column[order], row[order], value[order], (m, n)),
             order=order,
         )
 
     @property
-    def shape(self) -> torch.Size:
+    def shape(self) -> tuple[int, int]:
         return self.matrix.shape
 
     def to(self, device: torch.device) -> Sparse:
@@ -55,11 +106,11 @@ class Sparse:
         """Zero a share of the entries and enlarge the others: a new mask at each call."""
         if not training or share == 0:
             return self
-        values = dropped(self.matrix.values(), share)  # (Z,)
+        values = dropped(self.matrix.value, share)  # (Z,)
         return replace(
             self,
-            matrix=with_values(self.matrix, values),
-            transpose=with_values(self.transpose, values.index_select(0, self.order)),
+            matrix=self.matrix.with_values(values),
+            transpose=self.transpose.with_values(values.index_select(0, self.order)),
         )
 
     def __matmul__(self, x: Tensor) -> Tensor:  # (m, F) -> (n, F)
@@ -82,35 +133,11 @@ class Product(torch.autograd.Function):
     """A x, whose gradient is Aᵀ g. In the format of A: sparse products know no short one."""
 
     @staticmethod
-    def forward(ctx: Any, matrix: Tensor, transpose: Tensor, x: Tensor) -> Tensor:
+    def forward(ctx: Any, matrix: ByRow, transpose: ByRow, x: Tensor) -> Tensor:
         ctx.transpose, ctx.dtype = transpose, x.dtype
-        return product(matrix, x)
+        return matrix @ x.to(matrix.value.dtype)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, None, Tensor]:  # type: ignore[override]
-        return None, None, product(ctx.transpose, gradient).to(ctx.dtype)
-
-
-def product(matrix: Tensor, x: Tensor) -> Tensor:
-    """The product in the matrix's own format, whatever format surrounds it."""
-    if not torch.is_autocast_enabled(x.device.type):  # asking is cheaper than switching off
-        return matrix @ x.to(matrix.dtype)
-    with torch.autocast(x.device.type, enabled=False):
-        return matrix @ x.to(matrix.dtype)
-
-
-def rows_of(row: Tensor, column: Tensor, value: Tensor, shape: tuple[int, int]) -> Tensor:
-    """The CSR tensor of entries sorted by row."""
-    start = F.pad(torch.bincount(row, minlength=shape[0]).cumsum(0), (1, 0))  # (n + 1,)
-    with warnings.catch_warnings():  # Torch calls CSR "beta", once a process
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support")
-        return torch.sparse_csr_tensor(
-            start.int(), column.int(), value, shape, check_invariants=True
-        )
-
-
-def with_values(matrix: Tensor, values: Tensor) -> Tensor:
-    """The same pattern with other values."""
-    return torch.sparse_csr_tensor(
-        matrix.crow_indices(), matrix.col_indices(), values, matrix.shape, check_invariants=False
-    )
+        transpose = ctx.transpose
+        return None, None, (transpose @ gradient.to(transpose.value.dtype)).to(ctx.dtype)
