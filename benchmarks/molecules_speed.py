@@ -26,7 +26,7 @@ from torch_geometric.loader import DataLoader
 from torch_geometric.nn import GINConv, global_add_pool
 
 from hour9.graphs.batches import Graphs, batches
-from hour9.graphs.gin import GIN
+from hour9.graphs.gin import GIN, Normalised
 from hour9.graphs.molecule_tables import to_graphs
 from hour9.graphs.molecules import TASK, described, targets_of
 from hour9.task import Source
@@ -99,21 +99,31 @@ def our_epoch(model: GIN, of_epoch: Callable, loss: Callable) -> Callable[[], No
 
 
 class PygGIN(nn.Module):
-    """Our network's layers, weights and all, under PyG's message passing."""
+    """The same network of torch's and PyG's layers, with our first weights."""
 
     def __init__(self, ours: GIN):
         super().__init__()
-        weights = copy.deepcopy(ours.state_dict())
-        self.ours = ours
-        self.convolutions = nn.ModuleList(GINConv(layer.network) for layer in ours.layers)
-        ours.load_state_dict(weights)  # GINConv draws new ones
+        self.convolutions = nn.ModuleList(
+            GINConv(nn.Sequential(*steps(layer.first), *steps(layer.second)))
+            for layer in ours.layers
+        )
+        for convolution, layer in zip(self.convolutions, ours.layers, strict=True):
+            for place, part in ((0, layer.first), (3, layer.second)):  # GINConv drew new ones
+                convolution.nn[place].weight.data = part.weight.data.T.clone()
+        self.output, self.dropout = copy.deepcopy(ours.output), ours.dropout
 
     def forward(self, data: Batch) -> Tensor:
         known = [data.x]
-        for convolution, norm in zip(self.convolutions, self.ours.norms, strict=True):
-            known.append(norm(convolution(known[-1], data.edge_index)).relu_())
+        for convolution in self.convolutions:
+            known.append(convolution(known[-1], data.edge_index))
         sums = torch.cat([global_add_pool(x, data.batch, data.num_graphs) for x in known], dim=1)
-        return self.ours.output(F.dropout(sums, self.ours.dropout, self.training))
+        return self.output(F.dropout(sums, self.dropout, self.training))
+
+
+def steps(layer: Normalised) -> tuple[nn.Module, ...]:
+    """A product, its batch norm and ReLU, as torch has them."""
+    features, hidden = layer.weight.shape
+    return nn.Linear(features, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU(inplace=True)
 
 
 def pyg_epoch(model: PygGIN, loader: DataLoader, optimizer, loss: Callable) -> Callable[[], None]:

@@ -1,7 +1,8 @@
 """PyG's GINConv and GINEConv are the oracles."""
 
+import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from tests.graphs.test_batches import D, F, joined, lists_of_graphs, one_graph
 from torch import nn
 
@@ -23,29 +24,63 @@ def walked(graphs: Graphs) -> torch.Tensor:
     return torch.stack([graphs.column.long(), row])
 
 
+def perceptron(layer: GraphIsomorphism) -> nn.Sequential:
+    """The two products of a layer, with their batch norms, of torch's own modules."""
+    parts: list[nn.Module] = []
+    for ours in (layer.first, layer.second):
+        product = nn.Linear(*ours.weight.shape, bias=False)
+        product.weight.data = ours.weight.data.T.clone()
+        parts += [product, nn.BatchNorm1d(ours.weight.shape[1]), nn.ReLU()]
+    return nn.Sequential(*parts).double()
+
+
+def drawn(edge_features: int = 0) -> GraphIsomorphism:
+    layer = GraphIsomorphism(F, 5, edge_features).double()
+    for part in (layer.first, layer.second):  # a scale of 1 and a shift of 0 would prove little
+        nn.init.normal_(part.scale), nn.init.normal_(part.shift)
+    return layer
+
+
 def taking_over(convolution: nn.Module, layer: GraphIsomorphism) -> nn.Module:
     """PyG draws new weights when it is given a network."""
-    convolution.nn.load_state_dict(layer.network.state_dict())
-    return convolution.double().eval()
+    convolution.nn = perceptron(layer)
+    for ours, norm in ((layer.first, convolution.nn[1]), (layer.second, convolution.nn[4])):
+        norm.weight.data, norm.bias.data = ours.scale.data.clone(), ours.shift.data.clone()
+    return convolution.double()
 
 
-@given(lists_of_graphs())
-def test_without_edge_features_a_layer_equals_pygs(alone):
+@pytest.mark.parametrize("training", [True, False])
+@given(alone=lists_of_graphs())
+def test_a_layer_its_gradients_and_its_statistics_equal_pygs(alone, training):
     from torch_geometric.nn import GINConv
 
-    graphs, layer = joined(alone), GraphIsomorphism(F, 5).double().eval()
-    theirs = taking_over(GINConv(GraphIsomorphism(F, 5).network), layer)
-    torch.testing.assert_close(layer(graphs.x, graphs), theirs(graphs.x, walked(graphs)))
+    graphs, layer = joined(alone), drawn()
+    assume(len(graphs.x) > 1)  # torch's batch norm refuses a batch of one
+    theirs = taking_over(GINConv(nn.Identity()), layer).train(training)
+    layer.train(training)
+    ours, other = (graphs.x.clone().requires_grad_() for _ in range(2))
+    found, expected = layer(ours, graphs), theirs(other, walked(graphs))
+    torch.testing.assert_close(found, expected)
+    found.square().sum().backward()
+    expected.square().sum().backward()
+    torch.testing.assert_close(ours.grad, other.grad)
+    for part, place in ((layer.first, 0), (layer.second, 3)):
+        product, norm = theirs.nn[place], theirs.nn[place + 1]
+        torch.testing.assert_close(part.weight.grad, product.weight.grad.T)
+        torch.testing.assert_close(part.scale.grad, norm.weight.grad)
+        torch.testing.assert_close(part.shift.grad, norm.bias.grad)
+        torch.testing.assert_close(part.mean, norm.running_mean)
+        torch.testing.assert_close(part.variance, norm.running_var)
 
 
 @given(lists_of_graphs())
 def test_with_edge_features_a_layer_and_its_gradients_equal_pygs(alone):
     from torch_geometric.nn import GINEConv
 
-    graphs, layer = joined(alone), GraphIsomorphism(F, 5, D).double().eval()
-    theirs = GINEConv(GraphIsomorphism(F, 5).network, edge_dim=D)
+    graphs, layer = joined(alone), drawn(D).eval()
+    theirs = GINEConv(nn.Sequential(nn.Linear(F, 5)), edge_dim=D)
     theirs.lin.load_state_dict(layer.edges.state_dict())
-    theirs = taking_over(theirs, layer)
+    theirs = taking_over(theirs, layer).eval()
     ours, other = (graphs.x.clone().requires_grad_() for _ in range(2))
     found, expected = layer(ours, graphs), theirs(other, walked(graphs), graphs.edge_x)
     torch.testing.assert_close(found, expected)
