@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hour9.transformers.dropout import dropout
 from hour9.transformers.positions import RotaryPositions
 
 
@@ -86,13 +87,14 @@ class MultiHeadAttention(nn.Module):
             q, k, v = self.attend_to_itself(x, cache)
         else:
             q, k, v = self.attend_to(source, x, cache)
-        dropout = self.dropout if self.training else 0.0
-        if return_weights:
+        share = self.dropout if self.training else 0.0
+        if return_weights or (share and q.is_cpu):  # a CPU has no fused kernel with dropout
             weights = attention_weights(q, k, self.visible(q, k, mask))  # (B, H, T, S)
-            return self.join(F.dropout(weights, dropout) @ v), weights
+            mixed = self.join(dropout(weights, share) @ v)
+            return (mixed, weights) if return_weights else mixed
         fused = self.causal and mask is None and q.shape[2] == k.shape[2]
         visible = None if fused else self.visible(q, k, mask)
-        return self.join(F.scaled_dot_product_attention(q, k, v, visible, dropout, fused))
+        return self.join(F.scaled_dot_product_attention(q, k, v, visible, share, fused))
 
     def attend_to_itself(
         self, x: Tensor, cache: KeyValueCache | None
@@ -134,11 +136,14 @@ class MultiHeadAttention(nn.Module):
 
 def attention_weights(q: Tensor, k: Tensor, visible: Tensor | None) -> Tensor:  # -> (B, H, T, S)
     """softmax(Q Kᵀ / √D) over the visible keys, and zero elsewhere."""
-    scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
+    scores = (q / math.sqrt(q.shape[-1])) @ k.mT
     if visible is None:
         return scores.softmax(dim=-1)
-    weights = scores.masked_fill(~visible, torch.finfo(scores.dtype).min).softmax(dim=-1)
-    return weights.masked_fill(~visible, 0.0)
+    hidden = torch.zeros_like(visible, dtype=scores.dtype)
+    hidden.masked_fill_(~visible, torch.finfo(scores.dtype).min)
+    weights = (scores + hidden).softmax(dim=-1)
+    looking = visible.any(dim=-1, keepdim=True)
+    return weights if looking.all() else weights * looking
 
 
 def attention_maps(model: nn.Module, *inputs: Any, **named: Any) -> dict[str, Tensor]:

@@ -24,6 +24,7 @@ from hour9.engine.run import Run
 from hour9.engine.weights import load_model, save_model
 from hour9.task import Tables
 from hour9.transformers.batches import buckets, collate, encode, in_order_of_length, read_tokenizer
+from hour9.transformers.dropout import Dropout
 from hour9.transformers.layers import LayerShape, Transformer, TransformerShape
 
 SCORING_BATCH = 32
@@ -56,7 +57,7 @@ class EncoderHead(nn.Module):
     def __init__(self, encoder: Transformer, classes: int):
         super().__init__()
         self.encoder = encoder
-        self.dropout = nn.Dropout(encoder.shape.layer.dropout)
+        self.dropout = Dropout(encoder.shape.layer.dropout)
         self.head = nn.Linear(encoder.shape.layer.channels, classes)
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:  # (B, T), (B, T) -> (B, K)

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hour9.transformers.attention import KeyValueCache, MultiHeadAttention
+from hour9.transformers.dropout import Dropout
 from hour9.transformers.positions import PositionKind, position_vectors
 
 Activation = Literal["gelu", "gelu_tanh", "relu"]
@@ -108,7 +109,7 @@ class Residual(nn.Module):
         super().__init__()
         self.norm_first = shape.norm_first
         self.norm = nn.LayerNorm(shape.channels, eps=shape.epsilon)
-        self.dropout = nn.Dropout(shape.dropout)
+        self.dropout = Dropout(shape.dropout)
 
     def forward(self, x: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:  # (B, T, C)
         if self.norm_first:
@@ -167,7 +168,7 @@ class Transformer(nn.Module):
         self.words = nn.Embedding(shape.words, channels)
         self.positions = position_vectors(shape.positions, shape.context, channels)
         self.segments = nn.Embedding(shape.segments, channels) if shape.segments else None
-        self.dropout = nn.Dropout(shape.layer.dropout)
+        self.dropout = Dropout(shape.layer.dropout)
         self.norm = nn.LayerNorm(channels, eps=shape.layer.epsilon)
         self.layers = nn.ModuleList(
             EncoderLayer(shape.layer, shape.causal) for _ in range(shape.layers)

@@ -24,6 +24,7 @@ from hour9.engine.weights import load_model, save_model
 from hour9.transformers.attention import KeyValueCache
 from hour9.transformers.batches import buckets
 from hour9.transformers.beam import END, PAD, START, UNKNOWN, beam_search, greedy
+from hour9.transformers.dropout import Dropout
 from hour9.transformers.layers import DecoderCache, DecoderLayer, EncoderLayer, LayerShape
 from hour9.transformers.positions import SinusoidalPositions
 from hour9.transformers.settings import Seq2SeqSettings
@@ -44,7 +45,7 @@ class Seq2Seq(nn.Module):
         shape = LayerShape(C, settings.heads, WIDENING * C, dropout=settings.dropout, rotary=True)
         self.words = nn.Embedding(words, C)
         self.positions = SinusoidalPositions(C)
-        self.dropout = nn.Dropout(settings.dropout)
+        self.dropout = Dropout(settings.dropout)
         self.encoder = nn.ModuleList(EncoderLayer(shape) for _ in range(settings.layers))
         self.decoder = nn.ModuleList(DecoderLayer(shape) for _ in range(settings.layers))
         self.read, self.written = nn.LayerNorm(C), nn.LayerNorm(C)
