@@ -35,3 +35,15 @@ def test_a_training_cut_after_every_step_ends_as_an_uncut_one(tmp_path):
     assert cut.done == whole.done == 6
     for ours, theirs in zip(cut.model.parameters(), whole.model.parameters(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+def test_letters_read_together_are_earlier_ones_alone():
+    """A changed letter changes nothing before it, and the embeddings after it for four places."""
+    model = gpt(SIZES["short"], 5).eval()
+    text = torch.from_numpy(TEXT[None, :30])
+    other = text.clone()
+    other[0, 12] = (text[0, 12] + 1) % 5
+    with torch.inference_mode():
+        embedded = (model.embed(text, None, 0) != model.embed(other, None, 0)).any(dim=2)[0]
+        assert embedded.nonzero().ravel().tolist() == [12, 13, 14, 15, 16]
+        torch.testing.assert_close(model(text)[:, :12], model(other)[:, :12])
