@@ -5,7 +5,7 @@ SHARED ?= ../shared/data
 # Named after this folder: a copy of the tree makes its own environment.
 READY := .venv/ready-$(shell pwd | cksum | cut -d' ' -f1)
 
-.PHONY: run test ui lint lock bench errors quality studies install
+.PHONY: run test ui lint lock bench errors quality gpu-check studies install
 
 run: $(READY)            ## the whole pipeline, from raw data to the registry
 	@$(BIN)/hour9 run
@@ -30,6 +30,7 @@ bench: $(READY)          ## side by side with peers, to benchmarks/results.json
 	@test ! -d $(SHARED)/planetoid || \
 		$(BIN)/python benchmarks/graphs_speed.py --root $(SHARED)/planetoid
 	@$(BIN)/python benchmarks/graph_memory.py
+	@$(BIN)/python benchmarks/scheduling.py
 
 errors: $(READY)         ## how often each gate errs, to docs/gates.md; how long the gates take
 	@$(BIN)/python benchmarks/gate_errors.py
@@ -48,6 +49,9 @@ quality: $(READY)        ## accuracy and return over several seeds; real sets wh
 		--root $(SHARED)/moleculenet/graphs_npz --name esol
 	@test ! -d $(SHARED)/sst2 || \
 		$(BIN)/python benchmarks/sentiment_quality.py --root $(SHARED)/sst2 --seeds 3
+
+gpu-check: $(READY)      ## every candidate's first updates on the GPU against the CPU's; its speed
+	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/gpu_check.py
 
 studies: $(READY)        ## questions answered in a picture, to studies/pictures
 	@cd studies && PATH=$(CURDIR)/$(BIN):$$PATH dvc repro
