@@ -3,7 +3,8 @@
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from flows.artifacts import publish
@@ -14,7 +15,7 @@ from prefect.futures import PrefectFuture
 from prefect.states import State
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from hour9 import dag, run
+from hour9 import dag, remote, run
 from hour9.config import set_params
 from hour9.operate import gpu_limit
 from hour9.params import read_params
@@ -33,8 +34,19 @@ class PipelineFailed(RuntimeError):  # noqa: N818 - reads as a sentence where it
     """Some stages failed; each one's reason is in the message."""
 
 
+@dataclass(frozen=True)
+class Plan:
+    """Where stages run: so many here at once, or at a commit on the workers of a pool."""
+
+    slots: run.Slots
+    pool: str = ""
+    commit: str = ""
+
+
 @task(name="stage", task_run_name="{stage}", cache_policy=NO_CACHE)
-def run_stage(stage: str, place: int, slots: run.Slots, why: str, before: list[str]) -> str:
+def run_stage(
+    stage: str, node: dag.Stage, place: int, plan: Plan, why: str, before: list[str]
+) -> str:
     """One stage of the DAG, after those it needs. DVC decides whether there is anything to do.
 
     `why` is what DVC said of it when the run began: nothing, `stale`, or it is to be forced. Where
@@ -44,13 +56,26 @@ def run_stage(stage: str, place: int, slots: run.Slots, why: str, before: list[s
     if not why and set(before) <= {UNCHANGED}:
         logger.info(UNCHANGED)
         return UNCHANGED
-    with gpu_for(stage), slots.taken(place):
+    travels = plan.pool and node.kind in remote.TRAVEL
+    with nullcontext() if travels else room_here(stage, place, plan.slots):
         started = time.monotonic()
         logger.info("starts")
-        ran = dag.reproduce(stage, say=logger.info, force=why == FORCED)
+        if travels:
+            ran = remote.reproduce(
+                node, plan.commit, plan.pool, logger.info, lambda: plan.slots.closed
+            )
+        else:
+            ran = dag.reproduce(stage, say=logger.info, force=why == FORCED)
     outcome = f"done in {time.monotonic() - started:.1f} s" if ran else UNCHANGED
     logger.info(outcome)
     return outcome
+
+
+@contextmanager
+def room_here(stage: str, place: int, slots: run.Slots) -> Iterator[None]:
+    """Hold what a stage needs of this machine: a processor, and its GPU where it trains on one."""
+    with gpu_for(stage), slots.taken(place):
+        yield
 
 
 @contextmanager
@@ -82,6 +107,7 @@ def pipeline(
     task: TaskName = ALL,
     candidate: Candidate = ALL,
     settings: list[str] = [],  # noqa: B006 - the form shows it; nothing writes to it
+    pool: str = "",
 ) -> dict[str, str]:
     """Bring the chosen part of the DAG up to date, from ingest to the registry.
 
@@ -93,9 +119,12 @@ def pipeline(
         candidate: Train one candidate, or all.
         settings: Changes to params.yaml, one `key=value` each, for example
             `candidates.nodes-gcn.seed=1`. They are checked and stay in the file.
+        pool: Train and evaluate on the workers of this work pool, at the commit that is checked
+            out here; empty: on this machine.
     """
     logger = get_run_logger()
     os.environ[FLOW_VARIABLE] = str(runtime.flow_run.id)
+    plan = Plan(run.Slots(run.cores()), pool, remote.commit_to_send(settings) if pool else "")
     with run.one_run(logger.info):
         for line in set_params(settings):
             logger.info(line)
@@ -104,24 +133,24 @@ def pipeline(
         chosen = dag.select(every, **{k: v for k, v in names.items() if v != ALL})
         try:
             with run.warmed():
-                done = run_all(chosen)
+                done = run_all(chosen, plan)
         finally:
             dag.sort_lock(stage.name for stage in every)
     publish([stage.subject for stage in chosen if stage.kind == "judge"])
     return done
 
 
-def run_all(chosen: list[dag.Stage]) -> dict[str, str]:
+def run_all(chosen: list[dag.Stage], plan: Plan) -> dict[str, str]:
     """A task for each stage, after those it needs; all of them end before this returns."""
-    slots = run.Slots(run.cores())
     why = dict.fromkeys(dag.stale(), "stale")
     why |= dict.fromkeys(filter(None, os.environ.get("HOUR9_FORCE", "").split(",")), FORCED)
     futures: dict[str, PrefectFuture[str]] = {}
     for place, stage in enumerate(chosen):
         futures[stage.name] = run_stage.submit(
             stage.name,
+            stage,
             place,
-            slots,
+            plan,
             why.get(stage.name, ""),
             [futures[need] for need in stage.needs if need in futures],
             return_state=False,
@@ -130,7 +159,7 @@ def run_all(chosen: list[dag.Stage]) -> dict[str, str]:
         for future in futures.values():
             future.wait()
     except BaseException:  # Ctrl-C, or Prefect was told to cancel
-        slots.stop()
+        plan.slots.stop()
         raise
     states = {name: future.state for name, future in futures.items()}
     if failed := {name: reason(state) for name, state in states.items() if state.is_failed()}:

@@ -70,7 +70,25 @@ def parser() -> argparse.ArgumentParser:
         dest="settings",
         help="change params.yaml first, e.g. candidates.nodes-gcn.seed=1",
     )
+    add.add_argument("--pool", default="", help="train and evaluate on its workers; see `worker`")
     add.set_defaults(command=run)
+
+    add = commands.add_parser("worker", help="lend this machine: take stages of `run --pool`")
+    add.add_argument("--pool", default="workers")
+    add.add_argument("--limit", type=int, default=1, help="stages at once")
+    add.set_defaults(command=worker)
+
+    add = commands.add_parser("sweep", help="search a candidate's settings, by validation alone")
+    add.add_argument("task")
+    add.add_argument("--candidate", default="", help="the task's first that can be searched")
+    add.add_argument("--trials", type=int, default=20)
+    add.add_argument("--seed", type=int, default=0)
+    add.add_argument(
+        "--at-once", type=int, default=0, help="trials side by side; 0: a processor each"
+    )
+    add.add_argument("--pool", default="", help="on its workers; see `worker`")
+    add.add_argument("--accept", action="store_true", help="write the last sweep's best down")
+    add.set_defaults(command=sweep)
 
     add = commands.add_parser("status", help="where every candidate stands")
     add.add_argument("--json", action="store_true", help="for programs")
@@ -130,16 +148,40 @@ def parser() -> argparse.ArgumentParser:
 
 def run(asked: argparse.Namespace) -> int:
     """Do what is stale, through Prefect; where nothing is, say so without starting it."""
-    from hour9 import config
+    from hour9 import config, remote
     from hour9 import run as runs
 
+    if asked.pool:
+        remote.commit_to_send(asked.settings)
     with runs.one_run():
         for line in config.set_params(asked.settings):
             print(line)
-        return run_stale(asked.topic, asked.task, asked.candidate)
+        return run_stale(asked.topic, asked.task, asked.candidate, asked.pool)
 
 
-def run_stale(topic: str, task: str, candidate: str) -> int:
+def worker(asked: argparse.Namespace) -> int:
+    """Take stages that others send, until stopped."""
+    from hour9 import remote
+
+    return remote.serve(asked.pool, asked.limit)
+
+
+def sweep(asked: argparse.Namespace) -> int:
+    """Search, and offer the best; or write down what the last search offered."""
+    from hour9 import sweep as sweeps
+    from hour9.config import check_task
+
+    check_task(asked.task)
+    if asked.accept:
+        print("\n".join(sweeps.accept(asked.task)) or "the last sweep found nothing better")
+    else:
+        sweeps.sweep(
+            asked.task, asked.candidate, asked.trials, asked.seed, asked.at_once, asked.pool
+        )
+    return 0
+
+
+def run_stale(topic: str, task: str, candidate: str, pool: str = "") -> int:
     """The run itself, when it is this process's turn."""
     from hour9 import dag
     from hour9 import run as runs
@@ -163,7 +205,8 @@ def run_stale(topic: str, task: str, candidate: str) -> int:
     behind = [] if agrees else [f"register@{name}" for name in tasks]
     print(f"changed: {', '.join(todo or behind or ['no page'])}; starting Prefect")
     names = {"topic": topic, "task": task, "candidate": candidate}
-    run_flow({k: v or "all" for k, v in names.items()}, len(chosen), [*behind, "report"])
+    parameters = {name: value or "all" for name, value in names.items()} | {"pool": pool}
+    run_flow(parameters, len(chosen), [*behind, "report"])
     ended = time.time()
     show_table(tasks)
     show_times(runs.where_time_went(started, ended), ended - started)
@@ -171,7 +214,7 @@ def run_stale(topic: str, task: str, candidate: str) -> int:
     return 0
 
 
-def run_flow(names: dict[str, str], total: int, force: list[str]) -> None:
+def run_flow(parameters: dict[str, str], total: int, force: list[str]) -> None:
     """Run the flow in this process, on a Prefect server of its own or the one that `ui` serves."""
     from hour9 import run as runs
     from hour9 import servers
@@ -196,7 +239,7 @@ def run_flow(names: dict[str, str], total: int, force: list[str]) -> None:
             redirect_stderr(chatter),  # the tools' own bars would tear the board
             Board(total, on_first=lambda: runs.note("prefect", started)),
         ):
-            state = pipeline(**names, return_state=True)
+            state = pipeline(**parameters, return_state=True)
     if not state.is_completed():
         raise RunFailed(str(state.result(raise_on_failure=False)))
 

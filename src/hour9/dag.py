@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ruamel.yaml import YAML
+
 from hour9.params import STATE, UnknownName, read_params
 
 if TYPE_CHECKING:
@@ -29,6 +31,10 @@ FOLLOW_SECONDS = 0.3
 
 class StageFailed(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised
     """A stage ended with an error; the message is what the stage said."""
+
+
+class NoRemote(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised
+    """DVC's remote does not take what other machines need."""
 
 
 class Busy(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised
@@ -130,11 +136,17 @@ def stale() -> dict[str, Any]:
             raise Busy("a stage is running; ask again when it has ended") from None
 
 
-def reproduce(name: str, say: Callable[[str], None] = print, force: bool = False) -> bool:
+def reproduce(
+    name: str,
+    say: Callable[[str], None] = print,
+    force: bool = False,
+    pull: bool = False,
+) -> bool:
     """Bring one stage up to date; False where DVC found nothing to do.
 
-    What the stage prints is passed to `say`, line by line, while it runs. Raises StageFailed with
-    the stage's last words, after the stage's outs of the last good run are back in place.
+    What the stage prints is passed to `say`, line by line, while it runs. With `pull`, a run that
+    the remote knows counts as one made here. Raises StageFailed with the stage's last words, after
+    the stage's outs of the last good run are back in place.
     """
     from dvc.exceptions import DvcException
 
@@ -142,7 +154,7 @@ def reproduce(name: str, say: Callable[[str], None] = print, force: bool = False
     log.unlink(missing_ok=True)
     with open_repo() as repo, follow(log, say):
         try:
-            return bool(repo.reproduce(targets=[name], single_item=True, force=force))
+            return bool(repo.reproduce(targets=[name], single_item=True, force=force, pull=pull))
         except DvcException as error:
             said = log.read_text().strip().splitlines() if log.exists() else []
             restore(name)
@@ -158,6 +170,49 @@ def restore(name: str) -> None:
             repo.checkout(targets=[name], force=True, allow_missing=True)
         except DvcException:
             logging.getLogger(__name__).debug("no earlier outs of %s", name)
+
+
+def would_run(name: str) -> bool:
+    """Whether reproducing the stage would run it: it is stale, and neither this machine's
+    run-cache nor the remote's has its result."""
+    from dvc.repo.reproduce import collect_stages
+
+    with open_repo() as repo, repo.lock:
+        repo.stage_cache.pull(None)
+        (stage,) = collect_stages(repo, [name])
+        if not stage.changed():
+            return False
+        stage.save_deps()
+        return repo.stage_cache._load(stage) is None
+
+
+def entries(names: Iterable[str]) -> dict[str, Any]:
+    """What dvc.lock holds of these stages: names and hashes."""
+    lock = YAML(typ="safe", pure=True).load(Path("dvc.lock"))["stages"]
+    return {name: lock[name] for name in names}
+
+
+def adopt(known: dict[str, Any]) -> None:
+    """Make another machine's entries of dvc.lock this one's, and fetch the outs they name."""
+    from dvc.utils.serialize import modify_yaml
+
+    with open_repo() as repo, repo.lock, modify_yaml("dvc.lock") as lock:
+        lock.setdefault("schema", "2.0")
+        lock["stages"] = lock.get("stages", {}) | known
+    if known:
+        with open_repo() as repo:
+            repo.pull(targets=list(known), force=True)
+
+
+def push(names: Iterable[str], runs: bool = False) -> None:
+    """Send the stages' outs to the remote; with `runs`, the run-cache too."""
+    from dvc.exceptions import DvcException
+
+    with open_repo() as repo:
+        try:
+            repo.push(targets=list(names), run_cache=runs)
+        except DvcException as error:
+            raise NoRemote(f"dvc push: {error}") from None
 
 
 @contextmanager

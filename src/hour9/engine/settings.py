@@ -4,11 +4,26 @@ An architecture adds its own knobs in its topic's settings.py.
 """
 
 import importlib
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, PositiveInt, ValidationInfo, field_validator
 
 from hour9.params import UnknownName, read_params
+
+
+@dataclass(frozen=True)
+class Searched:
+    """Marks the type of a field that `hour9 sweep` varies: from a `factor`-th of what it is to
+    `factor` times it, evenly on a logarithmic scale, or from `low` to `high`."""
+
+    factor: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+
+
+StepSize = Annotated[float, Searched(factor=5)]
+Dropout = Annotated[float, Searched(low=0.0, high=0.8)]
 
 
 class Source(BaseModel, frozen=True, extra="forbid"):
@@ -54,8 +69,10 @@ class Supervised(Settings, frozen=True, extra="forbid"):
     epochs: PositiveInt = Field(10, description="passes over the training cases at most")
     batch_size: PositiveInt = Field(32, description="cases whose gradient is computed at once")
     accumulate: PositiveInt = Field(1, description="batches whose gradients make one update")
-    learning_rate: float = Field(1e-3, gt=0, lt=1, description="AdamW's step size at its peak")
-    weight_decay: float = Field(0.0, ge=0, lt=1, description="AdamW's decoupled decay")
+    learning_rate: StepSize = Field(1e-3, gt=0, lt=1, description="AdamW's step size at its peak")
+    weight_decay: Annotated[float, Searched(low=0.0, high=0.2)] = Field(
+        0.0, ge=0, lt=1, description="AdamW's decoupled decay"
+    )
     warmup: float = Field(0.0, ge=0, lt=1, description="share of updates until the peak")
     decay: bool = Field(True, description="fall linearly to zero after the peak, or stay there")
     patience: PositiveInt = Field(5, description="epochs without a better validation score")

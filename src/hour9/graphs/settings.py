@@ -1,10 +1,10 @@
 """What each architecture of the topic may vary. Values live in params.yaml."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
-from hour9.engine.settings import Supervised
+from hour9.engine.settings import Dropout, Searched, Supervised
 
 
 class OnNodes(Supervised, frozen=True, extra="forbid"):
@@ -17,12 +17,14 @@ class OnNodes(Supervised, frozen=True, extra="forbid"):
         "for each layer, the first layer first; 0 is all; an empty list is all in all layers",
     )
     hidden: PositiveInt = Field(16, le=4096, description="width of the hidden layer, or of a head")
-    feature_dropout: float = Field(0.5, ge=0, lt=1, description="share of feature entries hidden")
-    hidden_dropout: float = Field(0.5, ge=0, lt=1, description="share of hidden units hidden")
+    feature_dropout: Dropout = Field(0.5, ge=0, lt=1, description="share of feature entries hidden")
+    hidden_dropout: Dropout = Field(0.5, ge=0, lt=1, description="share of hidden units hidden")
     smoothing: float = Field(
         0.0, ge=0, lt=1, description="share of its neighbours in what is answered for a node"
     )
-    l2: float = Field(5e-4, ge=0, le=1, description="penalty on half the squared first weights")
+    l2: Annotated[float, Searched(factor=10)] = Field(
+        5e-4, ge=0, le=1, description="penalty on half the squared first weights"
+    )
 
 
 class Gcn(OnNodes, frozen=True, extra="forbid"):
@@ -36,7 +38,7 @@ class Gat(OnNodes, frozen=True, extra="forbid"):
 
     architecture: Literal["gat"]
     heads: PositiveInt = Field(8, le=64, description="heads of the hidden layer")
-    attention_dropout: float = Field(0.6, ge=0, lt=1, description="share of neighbours not heard")
+    attention_dropout: Dropout = Field(0.6, ge=0, lt=1, description="share of neighbours not heard")
 
 
 class Mpnn(OnNodes, frozen=True, extra="forbid"):
@@ -53,8 +55,8 @@ class Gae(Supervised, frozen=True, extra="forbid"):
     batch_size: Literal[1] = Field(1, description="all edges are the one batch of an epoch")
     hidden: PositiveInt = Field(32, le=4096, description="width of the hidden layer")
     channels: PositiveInt = Field(16, le=4096, description="width of an embedding")
-    feature_dropout: float = Field(0.0, ge=0, lt=1, description="share of feature entries hidden")
-    hidden_dropout: float = Field(0.0, ge=0, lt=1, description="share of hidden units hidden")
+    feature_dropout: Dropout = Field(0.0, ge=0, lt=1, description="share of feature entries hidden")
+    hidden_dropout: Dropout = Field(0.0, ge=0, lt=1, description="share of hidden units hidden")
 
 
 class Gin(Supervised, frozen=True, extra="forbid"):
@@ -63,7 +65,7 @@ class Gin(Supervised, frozen=True, extra="forbid"):
     architecture: Literal["gin"]
     hidden: PositiveInt = Field(32, le=4096, description="width of each layer")
     layers: PositiveInt = Field(5, le=64, description="steps that a node hears")
-    dropout: float = Field(0.5, ge=0, lt=1, description="share of the read-out hidden")
+    dropout: Dropout = Field(0.5, ge=0, lt=1, description="share of the read-out hidden")
 
 
 class SetToSet(Supervised, frozen=True, extra="forbid"):
@@ -74,4 +76,4 @@ class SetToSet(Supervised, frozen=True, extra="forbid"):
     units: PositiveInt = Field(8, le=1024, description="hidden units of the edge network")
     rounds: PositiveInt = Field(3, le=64, description="steps that a node hears")
     turns: PositiveInt = Field(3, le=64, description="questions that the read-out asks")
-    dropout: float = Field(0.0, ge=0, lt=1, description="share of the read-out hidden")
+    dropout: Dropout = Field(0.0, ge=0, lt=1, description="share of the read-out hidden")

@@ -1,10 +1,10 @@
 """The knobs of the agents, with their units. Values live in params.yaml."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
-from hour9.engine.settings import Settings
+from hour9.engine.settings import Searched, Settings, StepSize
 
 
 class Agent(Settings, frozen=True, extra="forbid"):
@@ -20,7 +20,9 @@ class Agent(Settings, frozen=True, extra="forbid"):
     check_every: PositiveInt = Field(description="steps between two checks on validation")
     discount: float = Field(0.99, ge=0, le=1, description="γ: worth of a reward one step later")
     epsilon_start: float = Field(1.0, ge=0, le=1, description="share of random actions at first")
-    epsilon_final: float = Field(0.05, ge=0, le=1, description="share of random actions in the end")
+    epsilon_final: Annotated[float, Searched(low=0.01, high=0.3)] = Field(
+        0.05, ge=0, le=1, description="share of random actions in the end"
+    )
     exploration: float = Field(0.5, gt=0, le=1, description="share of `steps` from start to final")
 
     def epsilon(self, step: int) -> float:
@@ -41,7 +43,7 @@ class QLearning(Agent, frozen=True, extra="forbid"):
         1, description="episodes that each agent plays at once, all of them into one table"
     )
     step_size: float = Field(1.0, gt=0, le=1, description="α: share of the error corrected at once")
-    step_size_decay: float = Field(
+    step_size_decay: Annotated[float, Searched(low=0.3, high=1.0)] = Field(
         0.0, ge=0, le=1, description="ω: the n-th visit of a state and action corrects α / n^ω"
     )
 
@@ -59,7 +61,7 @@ class DQN(Agent, frozen=True, extra="forbid"):
     updates: PositiveInt = Field(description="optimizer updates in a round")
     target_every: PositiveInt = Field(description="rounds between two copies to the target")
     batch_size: PositiveInt = Field(description="transitions in one update")
-    learning_rate: float = Field(gt=0, lt=1, description="Adam's step size at first")
+    learning_rate: StepSize = Field(gt=0, lt=1, description="Adam's step size at first")
     decay: bool = Field(description="let it fall linearly to zero over `steps`, or stay")
     replay: PositiveInt = Field(description="transitions that each agent remembers at most")
     double: bool = Field(

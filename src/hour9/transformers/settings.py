@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field, PositiveInt
 
-from hour9.engine.settings import Settings, Supervised
+from hour9.engine.settings import Dropout, Settings, Supervised
 
 
 class WeightsConfig(BaseModel, frozen=True, extra="forbid"):
@@ -41,7 +41,7 @@ class EncoderSettings(Supervised, frozen=True, extra="forbid"):
     layers: PositiveInt = Field(2, description="encoder layers")
     channels: PositiveInt = Field(64, description="features of a token, a multiple of heads")
     heads: PositiveInt = Field(4, description="attention heads")
-    dropout: float = Field(0.1, ge=0, lt=1, description="share of features dropped in training")
+    dropout: Dropout = Field(0.1, ge=0, lt=1, description="share of features dropped in training")
 
 
 class StudentSettings(Supervised, frozen=True, extra="forbid"):
@@ -69,7 +69,7 @@ class TextSettings(Supervised, frozen=True, extra="forbid"):
     context: int = Field(
         128, ge=8, le=4096, description="tokens of a training row; a new model reads as many"
     )
-    dropout: float = Field(0.0, ge=0, lt=1, description="share of activations set to zero")
+    dropout: Dropout = Field(0.0, ge=0, lt=1, description="share of activations set to zero")
 
 
 class GptSettings(TextSettings, frozen=True, extra="forbid"):
@@ -104,7 +104,7 @@ class VitSettings(Supervised, frozen=True, extra="forbid"):
     channels: int = Field(64, ge=4, le=1024, description="features of a patch inside the model")
     layers: int = Field(4, ge=1, le=24, description="encoder layers")
     heads: int = Field(4, ge=1, le=32, description="attention heads; a divisor of channels")
-    dropout: float = Field(0.0, ge=0, lt=1, description="share of features set to zero")
+    dropout: Dropout = Field(0.0, ge=0, lt=1, description="share of features set to zero")
     shift: float = Field(1.0, ge=0, description="pixels that a training image is moved at most")
 
 
@@ -118,7 +118,7 @@ class Seq2SeqSettings(Supervised, frozen=True, extra="forbid"):
     channels: int = Field(64, ge=4, le=1024, description="features of a token inside the model")
     layers: int = Field(2, ge=1, le=24, description="layers of the encoder, and of the decoder")
     heads: int = Field(4, ge=1, le=32, description="attention heads; a divisor of channels")
-    dropout: float = Field(0.0, ge=0, lt=1, description="share of features set to zero")
+    dropout: Dropout = Field(0.0, ge=0, lt=1, description="share of features set to zero")
     smoothing: float = Field(
         0.0, ge=0, lt=1, description="share of the probability that the loss gives to all tokens"
     )

@@ -1,0 +1,331 @@
+"""Sweep: search a candidate's settings for a better validation score. Nothing is changed by it.
+
+What may vary is marked where it is declared, in the architecture's settings; the first trial is
+what params.yaml says now. Some trials run at once, here or on a pool's workers, a round of them at
+a time: a round knows what the rounds before it found, and the same seed finds the same.
+The test split takes no part: a training never sees it, and the score is that on validation.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, FloatDistribution
+
+from hour9 import dag, remote, run
+from hour9.config import as_yaml, set_params
+from hour9.engine.settings import Searched, Settings, load_settings
+from hour9.params import PARAMS, UnknownName, read_params
+from hour9.registry.tracking import connect, experiment, is_embedded
+from hour9.trial import SCORE, SWEEPS, Curve
+
+RANDOM_TRIALS = 8
+"""Drawn evenly, before the search knows enough to prefer anything."""
+DIGITS = 3  # of a number that was searched: what is written is what was tried
+
+
+class NothingToSearch(ValueError):  # noqa: N818 - reads as a sentence where it is raised
+    """No setting of the candidate is marked for a search."""
+
+
+@dataclass
+class Outcome:
+    """What one trial brought."""
+
+    values: dict[str, Any]
+    curve: Curve = field(default_factory=list)
+    pruned: bool = False
+    failed: str = ""
+
+    @property
+    def score(self) -> float:
+        return max((value for _, value in self.curve), default=float("-inf"))
+
+
+RunTrial = Callable[[str, dict[str, Any]], str]
+"""Runs a trial of this name and spec; what it said where it failed."""
+
+
+def sweep(
+    task: str,
+    candidate: str,
+    trials: int,
+    seed: int,
+    at_once: int = 0,
+    pool: str = "",
+    say: Callable[[str], None] = print,
+) -> None:
+    """Bring up to date what the candidate trains on, search, and keep the best for `accept`."""
+    commit = remote.commit_to_send() if pool else ""
+    if pool and is_embedded():
+        raise remote.NotSent(
+            "trials report to MLflow, and workers cannot see this checkout's own store: "
+            "set MLFLOW_TRACKING_URI to one that all share"
+        )
+    candidate = candidate or searchable(task)
+    if (of := load_settings(candidate).task) != task:
+        raise UnknownName(f"{candidate} is a candidate of {of}, not of {task}")
+    space(load_settings(candidate))  # refused here, before anything runs
+    with run.one_run(say), run.warmed():
+        every = dag.stages()
+        for name in before_training(candidate, every):
+            dag.reproduce(name, say)
+        (training,) = (stage for stage in every if stage.name == f"train@{candidate}")
+        run_trial = there(training, commit, pool, say) if pool else run_here
+        best, now = search(candidate, trials, seed, at_once or run.cores(), run_trial, say)
+    keep(task, candidate, best, now, say)
+
+
+def searchable(task: str) -> str:
+    """The task's first candidate that has anything to search."""
+    for name, section in read_params()["candidates"].items():
+        if section["task"] == task and marked(load_settings(name)):
+            return name
+    raise NothingToSearch(f"no candidate of '{task}' has a setting that is marked for a search")
+
+
+def before_training(candidate: str, every: list[dag.Stage]) -> list[str]:
+    """The stages that a training of the candidate stands on, in order."""
+    wanted = {f"train@{candidate}"}
+    for stage in reversed(every):
+        if stage.name in wanted:
+            wanted |= set(stage.needs)
+    return [stage.name for stage in every if stage.name in wanted - {f"train@{candidate}"}]
+
+
+# What may vary
+
+
+def marked(settings: Settings) -> dict[str, Searched]:
+    """The fields that a sweep varies, and how."""
+    return {
+        name: mark
+        for name, one in type(settings).model_fields.items()
+        for mark in one.metadata
+        if isinstance(mark, Searched)
+    }
+
+
+def space(settings: Settings) -> dict[str, BaseDistribution]:
+    """Optuna's distribution of each field, around what it is now."""
+    found: dict[str, BaseDistribution] = {}
+    for name, how in marked(settings).items():
+        now = getattr(settings, name)
+        if how.factor:
+            found[name] = FloatDistribution(now / how.factor, now * how.factor, log=True)
+        else:
+            found[name] = FloatDistribution(min(how.low, now), max(how.high, now))
+    if not found:
+        raise NothingToSearch(
+            f"no setting of architecture '{settings.architecture}' is marked for a search"
+        )
+    return found
+
+
+def rounded(values: dict[str, Any]) -> dict[str, Any]:
+    """As they are tried, and written."""
+    return {name: float(f"{value:.{DIGITS}g}") for name, value in values.items()}
+
+
+# The search
+
+
+def search(
+    candidate: str,
+    trials: int,
+    seed: int,
+    at_once: int,
+    run_trial: RunTrial,
+    say: Callable[[str], None],
+) -> tuple[Outcome, Outcome]:
+    """The best outcome, and that of the settings as they are."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    settings = load_settings(candidate)
+    where = space(settings)
+    sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=RANDOM_TRIALS)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    study.enqueue_trial({name: getattr(settings, name) for name in where})
+    outcomes: list[Outcome] = []
+    with parent_run(candidate, trials, seed) as parent, ThreadPoolExecutor(at_once) as threads:
+        while len(outcomes) < trials:
+            asked = [study.ask(where) for _ in range(min(at_once, trials - len(outcomes)))]
+            past = [
+                {"curve": one.curve, "pruned": one.pruned} for one in outcomes if not one.failed
+            ]
+            jobs = [
+                threads.submit(attempt, settings, candidate, one, past, parent, run_trial)
+                for one in asked
+            ]
+            for one, job in zip(asked, jobs, strict=True):
+                outcomes.append(job.result())
+                tell(study, one, outcomes[-1])
+                say(line(len(outcomes) - 1, outcomes))
+        best = max(outcomes, key=lambda outcome: outcome.score)  # a tie keeps the earlier one
+        connect().set_tag(parent, "hour9.best", json.dumps(best.values))
+        connect().log_metric(parent, SCORE, best.score)
+    return best, outcomes[0]
+
+
+def attempt(
+    settings: Settings,
+    candidate: str,
+    asked: optuna.Trial,
+    past: list[dict[str, Any]],
+    parent: str,
+    run_trial: RunTrial,
+) -> Outcome:
+    """Have one trial run, and read what it brought from its MLflow run."""
+    values = settings.model_dump() if asked.number == 0 else rounded(asked.params)
+    values = {name: values[name] for name in asked.params}
+    section = settings.model_dump() | values
+    run_id = child_run(candidate, asked.number, values, section, parent)
+    spec = {"settings": section, "run_id": run_id, "past": past}
+    failed = run_trial(f"{candidate}.{asked.number}", spec)
+    client = connect()
+    if failed:
+        client.set_terminated(run_id, "FAILED")
+        return Outcome(values, failed=failed)
+    points = client.get_metric_history(run_id, SCORE)
+    pruned = client.get_run(run_id).data.tags["hour9.pruned"] == "true"
+    return Outcome(values, sorted((point.step, point.value) for point in points), pruned)
+
+
+def tell(study: optuna.Study, asked: optuna.Trial, outcome: Outcome) -> None:
+    """What Optuna learns of it."""
+    for step, value in outcome.curve:
+        asked.report(value, step)
+    if outcome.failed:
+        study.tell(asked, state=optuna.trial.TrialState.FAIL)
+    elif outcome.pruned:
+        study.tell(asked, state=optuna.trial.TrialState.PRUNED)
+    else:
+        study.tell(asked, outcome.score)
+
+
+def line(number: int, outcomes: list[Outcome]) -> str:
+    """A trial in one line."""
+    one = outcomes[number]
+    values = ", ".join(f"{name} {value}" for name, value in one.values.items())
+    if one.failed:
+        return f"trial {number}: failed, {one.failed} ({values})"
+    what = f"pruned at step {one.curve[-1][0]}" if one.pruned else f"{SCORE} {one.score:.4f}"
+    best = max(outcome.score for outcome in outcomes)
+    return f"trial {number}: {what}, best {best:.4f} ({values})"
+
+
+def run_here(name: str, spec: dict[str, Any]) -> str:
+    """A trial in a process of its own on this machine."""
+    SWEEPS.mkdir(parents=True, exist_ok=True)
+    place = SWEEPS / f"{name}.json"
+    place.write_text(json.dumps(spec))
+    done = subprocess.run(
+        [sys.executable, "-m", "hour9.stage", "trial", name], capture_output=True, text=True
+    )
+    place.unlink()
+    words = (done.stderr or done.stdout).strip().splitlines() or [f"exit {done.returncode}"]
+    return words[-1] if done.returncode else ""
+
+
+def there(training: dag.Stage, commit: str, pool: str, say: Callable[[str], None]) -> RunTrial:
+    """A trial on a worker of the pool; it needs what the candidate's training needs."""
+
+    def run_trial(name: str, spec: dict[str, Any]) -> str:
+        trial = dag.Stage(f"trial@{name}", training.needs)
+        try:
+            remote.send(trial, commit, pool, lambda line: say(f"{name} {line}"), trial=spec)
+        except dag.StageFailed as error:
+            return str(error).splitlines()[0]
+        return ""
+
+    return run_trial
+
+
+# MLflow
+
+
+@contextmanager
+def parent_run(candidate: str, trials: int, seed: int) -> Iterator[str]:
+    """The run of the sweep; its trials are its children."""
+    from mlflow.entities import Param
+
+    client, task = connect(), load_settings(candidate).task
+    tags = {"hour9.sweep": candidate, "hour9.task": task}
+    run_id = client.create_run(
+        experiment(task), tags=tags, run_name=f"sweep {candidate}"
+    ).info.run_id
+    client.log_batch(run_id, params=[Param("trials", str(trials)), Param("seed", str(seed))])
+    try:
+        yield run_id
+    except BaseException:
+        client.set_terminated(run_id, "FAILED")
+        raise
+    client.set_terminated(run_id, "FINISHED")
+
+
+def child_run(
+    candidate: str, number: int, values: dict[str, Any], section: dict[str, Any], parent: str
+) -> str:
+    """The run of one trial."""
+    from mlflow.entities import Param
+
+    client, task = connect(), section["task"]
+    tags = {"mlflow.parentRunId": parent, "hour9.trial": candidate, "hour9.task": task}
+    name = f"trial {number} of {candidate}"
+    run_id = client.create_run(experiment(task), tags=tags, run_name=name).info.run_id
+    client.log_batch(run_id, params=[Param(key, str(value)) for key, value in values.items()])
+    return run_id
+
+
+# What comes of it
+
+
+def keep(
+    task: str, candidate: str, best: Outcome, now: Outcome, say: Callable[[str], None]
+) -> None:
+    """Say what was found, and how it is accepted."""
+    section = read_params()["candidates"][candidate]
+    changes = [
+        f"candidates.{candidate}.{name}={as_yaml(value)}"
+        for name, value in best.values.items()
+        if value != section[name]
+    ]
+    SWEEPS.mkdir(parents=True, exist_ok=True)
+    (SWEEPS / f"{task}.json").write_text(json.dumps({"changes": changes}))
+    if not changes:
+        say(f"nothing beat what params.yaml says now: {SCORE} {now.score:.4f}")
+        return
+    say(
+        f"{SCORE} {now.score:.4f} → {best.score:.4f}, the best of several on these very cases, "
+        "so expect less of it; test was not read"
+    )
+    say(difference(changes))
+    say(f"accept it: hour9 sweep {task} --accept")
+    say("or by hand: hour9 run " + " ".join(f"--set {change}" for change in changes))
+
+
+def difference(changes: list[str]) -> str:
+    """params.yaml as it is and as it would be, as a diff."""
+    scratch = SWEEPS / PARAMS.name
+    scratch.write_text(PARAMS.read_text())
+    set_params(changes, scratch)
+    old, new = (path.read_text().splitlines() for path in (PARAMS, scratch))
+    scratch.unlink()
+    name = str(PARAMS)
+    return "\n".join(difflib.unified_diff(old, new, name, name, n=0, lineterm=""))
+
+
+def accept(task: str) -> list[str]:
+    """Write the last sweep's best to params.yaml; a line for each change."""
+    place = SWEEPS / f"{task}.json"
+    if not place.exists():
+        raise NothingToSearch(f"no sweep of '{task}' here; hour9 sweep {task} --trials 20")
+    return set_params(json.loads(place.read_text())["changes"])

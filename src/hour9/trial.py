@@ -1,0 +1,96 @@
+"""Trial: one training of a sweep, with settings of its own, into a folder that is thrown away.
+
+It sees what every training sees, and so no test case; it reports to its MLflow run, where the
+sweep reads the result. `python -m hour9.stage trial nodes-gcn.3` runs the third one.
+"""
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from hour9.engine.checkpoint import Checkpoint
+from hour9.engine.device import prepare_threads
+from hour9.engine.run import Point, Run
+from hour9.engine.settings import settings_class
+from hour9.params import DATA, STATE
+from hour9.task import load_task, read_tables, without_test
+
+SWEEPS = STATE / "sweeps"
+SCORE = "validation"
+
+Curve = list[tuple[int, float]]
+"""(step, validation score), the scores that a trial has reported."""
+
+
+class Pruned(BaseException):
+    """The trial falls behind the others. No error: nothing that catches errors may stop it."""
+
+
+def trial(name: str) -> None:
+    """Train as `<name>.json` in the sweeps' folder says."""
+    from hour9.registry.tracking import connect, log_curve
+
+    spec = json.loads((SWEEPS / f"{name}.json").read_text())
+    section = spec["settings"]
+    settings = settings_class(section["topic"], section["architecture"])(**section)
+    prepare_threads(settings.threads)
+    client, pruned = connect(), False
+    curve: list[Point] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        run = Watched(
+            settings=settings,
+            tables=without_test(read_tables(DATA / settings.task)),
+            parent=Path(settings.parent),
+            folder=Path(scratch) / "model",
+            checkpoint=Checkpoint(Path(scratch) / "checkpoint", seconds=float("inf")),
+            curve=curve,
+            judge=beside(spec["past"]),
+        )
+        try:
+            load_task(settings.task).train(run)
+        except Pruned:
+            pruned = True
+    log_curve(client, spec["run_id"], curve)
+    client.set_tag(spec["run_id"], "hour9.pruned", str(pruned).lower())
+    client.set_terminated(spec["run_id"], "KILLED" if pruned else "FINISHED")
+
+
+def beside(past: Sequence[Mapping[str, Any]]) -> optuna.Trial:
+    """A trial that is judged by what the earlier ones had reported at the same step.
+
+    Those beside it do not count: when they reach a step is a matter of chance.
+    """
+    study = optuna.create_study(direction="maximize", pruner=optuna.pruners.MedianPruner())
+    for one in past:
+        curve = {int(step): value for step, value in one["curve"]}
+        state = optuna.trial.TrialState.PRUNED if one["pruned"] else None
+        study.add_trial(
+            optuna.create_trial(
+                value=max(curve.values()),
+                intermediate_values=curve,
+                state=state or optuna.trial.TrialState.COMPLETE,
+            )
+        )
+    return study.ask()
+
+
+@dataclass
+class Watched(Run):
+    """A training that stops where it falls behind."""
+
+    judge: Any = field(kw_only=True)
+
+    def log(self, step: int, **measured: float) -> None:
+        super().log(step, **measured)
+        if SCORE in measured:
+            self.judge.report(float(measured[SCORE]), step)
+            if self.judge.should_prune():
+                raise Pruned
+
+    def progress(self, done: int, total: int, what: str = "") -> None:
+        """Nobody waits for a single trial."""

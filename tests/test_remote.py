@@ -1,0 +1,181 @@
+"""Two workers in clones of their own, which share git, DVC's remote and Prefect's server alone."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+from ruamel.yaml import YAML
+from tests.conftest import ROOT, copy_project, stay_in
+
+from hour9 import dag, remote
+from hour9.servers import HOST, free_port, process, wait_for
+from hour9.stage import LOGS, WARM
+
+BIN = Path(sys.executable).parent
+LONG = "taxi-sarsa"  # trains for some seconds
+IDENTITY = {
+    f"GIT_{who}_{what}": f"{what.lower()}@example.org"
+    for who in ("AUTHOR", "COMMITTER")
+    for what in ("NAME", "EMAIL")
+}
+
+
+def git(folder: Path, *arguments: str) -> None:
+    env = {**os.environ, **IDENTITY}
+    subprocess.run(["git", *arguments], cwd=folder, env=env, check=True, capture_output=True)
+
+
+@pytest.fixture
+def clones(tmp_path: Path) -> dict[str, Path]:
+    """A project with two taxi candidates in a bare repository, four clones, a remote folder."""
+    first = copy_project(tmp_path / "first")
+    shutil.copy(ROOT / ".gitignore", first)
+    (first / ".dvc/config.local").unlink()
+    (first / ".venv").unlink()
+    yaml = YAML(typ="safe", pure=True)
+    params = yaml.load(first / "params.yaml")
+    params["weights"], params["tasks"] = {}, {"taxi": params["tasks"]["taxi"]}
+    short = params["candidates"]["taxi-qlearning"] | {"steps": 60000, "check_every": 20000}
+    long = short | {"update": "sarsa", "steps": 1500000, "check_every": 200000}
+    params["candidates"] = {"taxi-qlearning": short, LONG: long}
+    with (first / "params.yaml").open("w") as file:
+        yaml.dump(params, file)
+    with (first / ".dvc/config").open("a") as file:
+        file.write(f"    remote = shared\n['remote \"shared\"']\n    url = {tmp_path}/remote\n")
+    git(first, "init", "--quiet")
+    git(first, "add", "--all")
+    git(first, "commit", "--quiet", "--message", "Two taxi candidates")
+    git(tmp_path, "clone", "--quiet", "--bare", str(first), "origin.git")
+    names = ("alone", "sender", "one", "two")
+    for name in names:
+        git(tmp_path, "clone", "--quiet", "origin.git", name)
+        (tmp_path / name / ".venv").symlink_to(sys.prefix)
+        (tmp_path / name / ".hour9").mkdir()
+    return {name: tmp_path / name for name in names}
+
+
+@dataclass
+class Machine:
+    """A worker with its clone, as `hour9 worker` starts it."""
+
+    folder: Path
+    process: "subprocess.Popen[bytes]"
+
+    @property
+    def clone(self) -> Path:
+        return self.folder / remote.CLONE
+
+    def is_at(self, stage: str) -> bool:
+        return (self.clone / f".hour9/locks/{stage}.lock").exists()
+
+    def switch_off(self) -> None:
+        """Kill -9 the worker; all that it started must die with it."""
+        family = psutil.Process(self.process.pid).children(recursive=True)
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+        assert not psutil.wait_procs(family, timeout=60)[1], "something was left running"
+
+
+@pytest.fixture
+def machines(clones: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Machine]]:
+    """A Prefect server, and two workers that wait for stages."""
+    port = str(free_port())
+    stay_in(clones["sender"], monkeypatch)
+    monkeypatch.setenv("PREFECT_HOME", str(clones["sender"] / ".hour9/prefect"))
+    monkeypatch.setenv("PREFECT_WORKER_HEARTBEAT_SECONDS", "5")
+    monkeypatch.setenv("PREFECT_WORKER_QUERY_SECONDS", "1")
+    with ExitStack() as stack:
+        stack.enter_context(
+            process("prefect", "server", "start", "--no-services", "--host", HOST, "--port", port)
+        )
+        monkeypatch.setenv("PREFECT_API_URL", f"http://{HOST}:{port}/api")
+        wait_for(f"http://{HOST}:{port}/api/health")
+        found = []
+        for name in ("one", "two"):
+            log = stack.enter_context((clones[name] / "worker.log").open("w"))
+            running = subprocess.Popen(
+                [str(BIN / "hour9"), "worker"], cwd=clones[name], stdout=log, stderr=log
+            )
+            found.append(Machine(clones[name], running))
+        yield found
+        for machine in found:
+            if machine.process.poll() is None:
+                machine.switch_off()
+
+
+def test_two_workers_one_of_them_killed_give_the_dvc_lock_of_a_machine_alone(
+    clones, machines, warm, monkeypatch
+):
+    run = subprocess.Popen(
+        [str(BIN / "hour9"), "run", "--pool", "workers"],
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert run.stdout
+    said: list[str] = []
+    killed = None
+    for line in run.stdout:
+        said.append(line)
+        if f"train@{LONG}" in line and "runs on" in line and not killed:
+            (killed,) = [m for m in machines if line.rstrip().endswith(f"-{m.process.pid}")]
+            while not killed.is_at(f"train@{LONG}"):
+                assert run.poll() is None, "".join(said)
+            killed.switch_off()
+    run.stdout.close()
+    text = "".join(said)
+    assert run.wait() == 0, text
+    assert "its worker died; another one takes it over" in text
+    ran_on = {line.split()[-1] for line in said if "runs on" in line}
+    assert len(ran_on) == 2, text
+
+    monkeypatch.chdir(clones["alone"])
+    monkeypatch.delenv("PREFECT_API_URL")
+    monkeypatch.setenv(WARM, warm)
+    monkeypatch.setenv(LOGS, str(dag.LOGS))
+    every = dag.stages()
+    for stage in every:
+        dag.reproduce(stage.name)
+    dag.sort_lock(stage.name for stage in every)
+    alone, sender = (clones[name] / "dvc.lock" for name in ("alone", "sender"))
+    assert sender.read_bytes() == alone.read_bytes()
+
+
+def test_a_tree_that_is_not_its_commit_is_not_sent(clones, monkeypatch):
+    stay_in(clones["sender"], monkeypatch)
+    assert len(remote.commit_to_send()) == 40
+    with pytest.raises(remote.NotSent, match="workers see commits alone"):
+        remote.commit_to_send(["candidates.taxi-qlearning.seed=1"])
+
+    with Path("params.yaml").open("a") as file:
+        file.write("# a thought\n")
+    with pytest.raises(remote.NotSent, match="commit and push first"):
+        remote.commit_to_send()
+
+    git(Path(), "commit", "--quiet", "--all", "--message", "A thought")
+    with pytest.raises(remote.NotSent, match=r"no git remote has commit \w{12}, .*: git push"):
+        remote.commit_to_send()
+    git(Path(), "push", "--quiet", "origin", "HEAD")
+    assert remote.commit_to_send()
+
+
+def test_a_worker_refuses_a_commit_that_wants_other_packages(clones, monkeypatch):
+    stay_in(clones["one"], monkeypatch)
+    monkeypatch.setenv(remote.PACKAGES, "another")
+    with pytest.raises(remote.NotTaken, match="other packages"), remote.at(head()):
+        pass
+    with pytest.raises(remote.NotTaken, match="no commit 000000000000"), remote.at("0" * 40):
+        pass
+
+
+def head() -> str:
+    return subprocess.check_output(["git", "rev-parse", "HEAD"], text=True).strip()

@@ -1,0 +1,90 @@
+"""A sweep finds by validation what it offers, and does not know that there is a test split."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+
+from hour9 import sweep, trial
+from hour9.config import set_params
+from hour9.params import read_params
+from hour9.stage import WARM
+
+SMALL = ["epochs=12", "feature_dropout=0.8", "learning_rate=0.0005"]  # there is a lot to find
+
+
+@pytest.fixture
+def data(project, stage, warm, monkeypatch) -> Path:
+    """The nodes' tables, for a candidate with room for the better."""
+    monkeypatch.setenv(WARM, warm)
+    set_params([f"candidates.nodes-gcn.{change}" for change in SMALL])
+    stage("ingest", "nodes")
+    stage("validate", "nodes")
+    return project / "data/nodes"
+
+
+def search(said: list[str], trials: int = 6) -> tuple[sweep.Outcome, sweep.Outcome]:
+    return sweep.search("nodes-gcn", trials, 0, 2, sweep.run_here, said.append)
+
+
+def test_the_test_split_may_be_poisoned_and_half_of_it_gone(data):
+    first: list[str] = []
+    best, now = search(first)
+    assert best.score > now.score
+
+    cases = pd.read_parquet(data / "cases.parquet")
+    test = cases["split"] == "test"
+    cases.loc[test, "target"] = cases.loc[test, "target"].to_numpy()[::-1]
+    cases.drop(cases.index[test][::2]).to_parquet(data / "cases.parquet", index=False)
+    second: list[str] = []
+    search(second)
+    assert second == first  # every trial, every score, in every digit that is shown
+
+    client = MlflowClient("sqlite:///mlruns/mlflow.db")
+    runs = client.search_runs([client.get_experiment_by_name("nodes").experiment_id])
+    parents = [run for run in runs if "hour9.sweep" in run.data.tags]
+    assert len(parents) == 2
+    for parent in parents:
+        assert json.loads(parent.data.tags["hour9.best"]) == best.values
+        of = [r for r in runs if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+        assert len(of) == 6
+        assert {run.info.status for run in of} <= {"FINISHED", "KILLED"}
+
+
+def test_the_best_is_offered_and_written_only_when_it_is_accepted(project):
+    before = Path("params.yaml").read_text()
+    now = sweep.Outcome({"learning_rate": 0.05, "l2": 5e-4}, [(1, 0.5)])
+    best = sweep.Outcome({"learning_rate": 0.02, "l2": 5e-4}, [(1, 0.6)])
+    said: list[str] = []
+    sweep.keep("nodes", "nodes-gcn", best, now, said.append)
+    text = "\n".join(said)
+    assert "-    learning_rate: 0.05\n+    learning_rate: 0.02" in text
+    assert "hour9 run --set candidates.nodes-gcn.learning_rate=0.02" in text
+    assert Path("params.yaml").read_text() == before
+
+    assert len(sweep.accept("nodes")) == 1
+    assert read_params()["candidates"]["nodes-gcn"]["learning_rate"] == 0.02
+
+
+def test_a_trial_is_pruned_beside_better_ones_and_no_other():
+    past = [{"curve": [(1, 0.5), (2, level)], "pruned": False} for level in (0.6, 0.7, 0.8, 0.7, 1)]
+    for score, falls_behind in ((0.65, True), (0.75, False)):
+        judged = trial.beside(past)
+        judged.report(score, 2)
+        assert bool(judged.should_prune()) is falls_behind
+
+
+def test_the_present_settings_are_inside_what_is_searched(project):
+    for name in read_params()["candidates"]:
+        settings = sweep.load_settings(name)
+        for field in sweep.marked(settings):
+            assert sweep.space(settings)[field]._contains(getattr(settings, field)), (name, field)
+
+
+def test_where_there_is_nothing_to_search_it_says_so(project):
+    with pytest.raises(sweep.NothingToSearch, match="architecture 'int8'"):
+        sweep.space(sweep.load_settings("sentiment-int8"))
+    with pytest.raises(sweep.NothingToSearch, match="hour9 sweep nodes --trials"):
+        sweep.accept("nodes")
