@@ -4,13 +4,14 @@ BIN := .venv/bin
 SHARED ?= ../shared/data
 # Named after this folder: a copy of the tree makes its own environment.
 READY := .venv/ready-$(shell pwd | cksum | cut -d' ' -f1)
+TESTS := .venv/tests-ready
 
 .PHONY: run test ui lint lock bench errors quality gpu-check studies install
 
 run: $(READY)            ## the whole pipeline, from raw data to the registry
 	@$(BIN)/hour9 run
 
-test: $(READY)           ## all tests
+test: $(TESTS)           ## all tests
 	@$(BIN)/python -m pytest -n 3 --dist loadgroup
 
 ui: $(READY)             ## the MLflow and Prefect UIs on loopback, with the flows ready
@@ -73,4 +74,9 @@ $(READY): requirements.lock pyproject.toml
 	@mkdir -p -m 700 .hour9/dvc
 	@# A copy of the tree without git works too: DVC only has to be told.
 	@test -e .git || $(BIN)/dvc config --local core.no_scm true
+	@touch $@
+
+# What only tests need: a browser's driver, an S3 server, the linters of the compose stack.
+$(TESTS): $(READY) requirements-test.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps -r requirements-test.lock
 	@touch $@

@@ -22,6 +22,7 @@ from hour9.params import read_params
 from hour9.registry.tracking import FLOW_VARIABLE
 
 ALL = "all"
+PUSH = "HOUR9_PUSH"  # set by worker.py, where a team shares a remote
 UNCHANGED, FORCED = "unchanged", "forced"
 PARAMS = read_params()
 # The form's choices are what params.yaml has; a type checker cannot know them.
@@ -136,6 +137,9 @@ def pipeline(
                 done = run_all(chosen, plan)
         finally:
             dag.sort_lock(stage.name for stage in every)
+        if os.environ.get(PUSH):
+            shared = [stage.name for stage in chosen if stage.kind not in ("register", "report")]
+            dag.push(shared, runs=True)
     publish([stage.subject for stage in chosen if stage.kind == "judge"])
     return done
 

@@ -1,6 +1,6 @@
 """Promotion as Prefect flows: promote (with a person's yes, where asked), rollback and guard."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
@@ -26,7 +26,7 @@ class Approval(RunInput):
 @flow(name="promote", flow_run_name="promote {task}", persist_result=True)
 def promote(
     task: TaskName,
-    version: int = 0,
+    version: Annotated[int, Field(ge=0)] = 0,
     reason: str = "",
     who: str = "",
     approval: Literal["no", "required"] = "no",

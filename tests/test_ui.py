@@ -1,90 +1,276 @@
-"""Both UIs, their worker and a run triggered there, over their own HTTP interfaces."""
+"""Both UIs as `make ui` serves them: what a person does in a browser, and what happens to runs
+whose process dies. One set of servers for all; the tests build on one another, in this order.
+"""
 
+import contextlib
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
+import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
+from tests.browser import approve, browser, choose, needs_browser
+from tests.conftest import TREE, copy_project, stay_in
 
-from hour9.params import read_params
+from hour9 import dag
+from hour9.config import set_params
 from hour9.servers import NotServed, check_free, free_port
+from hour9.stage import LOGS, WARM
+
+QUICK = [
+    *("tasks.taxi.thresholds.floor=-1000.0", "tasks.taxi.thresholds.overfitting=1000.0"),
+    *("tasks.taxi.thresholds.robustness=1000.0", "tasks.taxi.thresholds.seeds=-1000.0"),
+    *("tasks.taxi.thresholds.overestimation=1000.0", "candidates.taxi-qlearning.steps=200000"),
+]
+PATIENCE = 180  # seconds: a dead run is missed after 90
+TRAIN, EVALUATE = "train@taxi-qlearning", "evaluate@taxi-qlearning"
 
 
-@pytest.fixture
-def served(project) -> Iterator[tuple[str, str]]:
-    """The addresses of Prefect and MLflow, served as `make ui` serves them."""
-    prefect, mlflow = free_port(), free_port()
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "hour9.cli", "ui"),
-            *("--prefect-port", str(prefect), "--mlflow-port", str(mlflow)),
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert process.stdout
-    said = []
-    for line in process.stdout:
-        said.append(line)
-        if line.startswith("Ctrl-C"):
-            break
-    else:
-        raise AssertionError("".join(said))
-    children = psutil.Process(process.pid).children(recursive=True)
-    yield f"http://127.0.0.1:{prefect}/api", f"http://127.0.0.1:{mlflow}"
-    process.send_signal(signal.SIGINT)
-    process.communicate()
-    assert not psutil.wait_procs(children, timeout=60)[1], "something was left running"
+@pytest.fixture(scope="module")
+def ui(tmp_path_factory, warm) -> Iterator[SimpleNamespace]:
+    """The addresses of a project that `hour9 ui` serves, with version 1 of taxi in its registry."""
+    folder = copy_project(tmp_path_factory.mktemp("ui") / "project")
+    with pytest.MonkeyPatch.context() as patch:
+        stay_in(folder, patch)
+        patch.setenv(WARM, warm)  # the imports are paid for once
+        patch.setenv(LOGS, str(dag.LOGS))
+        set_params(QUICK)
+        git("init", "-q")
+        git("add", *TREE)
+        git("-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "all")
+        ports = {name: free_port() for name in ("prefect", "mlflow", "report")}
+        options = [word for name, port in ports.items() for word in (f"--{name}-port", str(port))]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "hour9.cli", "ui", *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for stage in dag.select(dag.stages(), task="taxi"):  # while the servers start
+            dag.reproduce(stage.name)
+        assert process.stdout
+        said = []
+        for line in process.stdout:
+            said.append(line)
+            if line.startswith("Ctrl-C"):
+                break
+        else:
+            raise AssertionError("".join(said))
+        children = psutil.Process(process.pid).children(recursive=True)
+        urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
+        yield SimpleNamespace(**urls, api=f"{urls['prefect']}/api", folder=folder, pid=process.pid)
+        process.send_signal(signal.SIGINT)
+        process.communicate()
+        assert not psutil.wait_procs(children, timeout=60)[1], "something was left running"
 
 
-def ask(url: str, body: dict | None = None) -> dict:
+def git(*arguments: str) -> None:
+    subprocess.run(["git", *arguments], check=True)
+
+
+def ask(url: str, body: Any = None) -> Any:
     """GET, or POST where there is a body; the answer's JSON."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        return json.loads(answer.read())
+    for _ in range(10):
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return json.loads(answer.read() or "null")
+        except urllib.error.HTTPError as error:
+            if error.code != HTTPStatus.SERVICE_UNAVAILABLE:  # SQLite is busy: come again
+                raise
+            time.sleep(1)
+    raise AssertionError(f"{url} stayed busy")
 
 
-def test_a_run_triggered_in_the_ui_shows_its_stages_as_tasks_with_their_logs(served):
-    prefect, mlflow = served
-    deployment = ask(f"{prefect}/deployments/name/pipeline/pipeline")
-    form = deployment["parameter_openapi_schema"]["properties"]
-    assert form["task"]["enum"] == ["all", *read_params()["tasks"]]
-    assert all(field["description"] for field in form.values())
+def until(found: Callable[[], Any]) -> Any:
+    """What the function finds, as soon as it finds something."""
+    deadline = time.monotonic() + PATIENCE
+    while not (value := found()):
+        log = Path(".hour9/prefect-worker-cpu.log")
+        assert time.monotonic() < deadline, log.read_text()[-3000:]
+        time.sleep(0.3)
+    return value
 
+
+def state(ui: SimpleNamespace, run: str, *wanted: str) -> dict:
+    """The run's state, as soon as it is one of these."""
+
+    def reached() -> dict | None:
+        now = ask(f"{ui.api}/flow_runs/{run}")["state"]
+        return now if now["name"] in wanted else None
+
+    return until(reached)
+
+
+def form(ui: SimpleNamespace, page: Any, name: str) -> None:
+    """Open the form of a deployment."""
+    deployment = ask(f"{ui.api}/deployments/name/{name}")
+    page.goto(f"{ui.prefect}/deployments/deployment/{deployment['id']}/run")
+    page.get_by_role("button", name="Submit").wait_for()
+
+
+def submit(ui: SimpleNamespace, page: Any, flow: str) -> str:
+    """Send the form; the run that came of it."""
+    known = {run["id"] for run in runs(ui, flow)}
+    page.get_by_role("button", name="Submit").click()
+    return until(lambda: [run["id"] for run in runs(ui, flow) if run["id"] not in known])[0]
+
+
+def runs(ui: SimpleNamespace, flow: str) -> list[dict]:
+    return ask(f"{ui.api}/flow_runs/filter", {"flows": {"name": {"any_": [flow]}}})
+
+
+def aliases(ui: SimpleNamespace) -> dict[str, int]:
+    answer = ask(f"{ui.mlflow}/api/2.0/mlflow/registered-models/get?name=taxi")
+    found = answer["registered_model"]["aliases"]
+    return {alias["alias"]: int(alias["version"]) for alias in found}
+
+
+def test_every_pool_has_a_worker_and_the_gpu_a_limit(ui):
+    for pool in ("cpu", "gpu"):
+        workers = until(lambda pool=pool: ask(f"{ui.api}/work_pools/{pool}/workers/filter", {}))
+        assert workers[0]["status"] == "ONLINE"
+    limits = ask(f"{ui.api}/v2/concurrency_limits/filter", {})
+    assert {limit["name"]: limit["limit"] for limit in limits}["gpu"] == 1
+
+
+@needs_browser
+def test_a_promotion_waits_for_a_person_who_says_yes_in_the_browser(ui):
+    with browser() as page:
+        form(ui, page, "promote/promote")
+        choose(page, 0, "taxi")
+        choose(page, 1, "required")
+        run = submit(ui, page, "promote")
+        assert state(ui, run, "Suspended", "Failed")["name"] == "Suspended"
+        assert "champion" not in aliases(ui)
+        page.goto(f"{ui.prefect}/runs/flow-run/{run}")
+        page.get_by_text("promote taxi").first.wait_for()
+        page.get_by_text("Artifacts", exact=True).last.click()
+        page.get_by_role("link", name="promote-taxi").first.click()
+        page.get_by_text("there is no champion yet").wait_for()
+        page.goto(f"{ui.prefect}/runs/flow-run/{run}")
+        approve(page, "anna")
+        done = state(ui, run, "Completed", "Failed")
+    assert done["name"] == "Completed", done["message"]
+    assert aliases(ui)["champion"] == 1
+
+
+@needs_browser
+def test_a_run_from_the_form_that_failed_is_retried_and_repeats_only_what_is_stale(ui):
+    with browser() as page, (ui.folder / f".hour9/locks/{EVALUATE}.lock").open("a") as busy:
+        fcntl.flock(busy, fcntl.LOCK_EX)  # somebody is at this stage, so the run will fail there
+        form(ui, page, "pipeline/pipeline")
+        choose(page, 1, "taxi")
+        page.get_by_role("button", name="Add item").click()
+        page.locator("textarea").last.fill("candidates.taxi-qlearning.seed=1")
+        run = submit(ui, page, "pipeline")
+        failed = state(ui, run, "Failed", "Completed", "Crashed")
+        assert f"{EVALUATE} failed" in failed["message"]
+        assert "already running as process" in failed["message"]
+        assert ask(f"{ui.api}/flow_runs/{run}")["name"] == "taxi seed=1"
+
+        fcntl.flock(busy, fcntl.LOCK_UN)
+        page.goto(f"{ui.prefect}/runs/flow-run/{run}")
+        page.get_by_role("button", name="Retry").first.click()
+        page.locator(".p-modal").get_by_role("button", name="Retry").click()
+        done = state(ui, run, "Completed", "Crashed")
+        assert done["name"] == "Completed"
+        said = {TRAIN: [], EVALUATE: []}
+        only = {"flow_runs": {"id": {"any_": [run]}}}
+        tasks = {task["id"]: task["name"] for task in ask(f"{ui.api}/task_runs/filter", only)}
+        for log in ask(f"{ui.api}/logs/filter", {"logs": {"flow_run_id": {"any_": [run]}}}):
+            said.setdefault(tasks.get(log["task_run_id"]), []).append(log["message"])
+        assert sum("done in" in line for line in said[TRAIN]) == 1
+        assert "unchanged" in said[TRAIN]
+        assert sum("done in" in line for line in said[EVALUATE]) == 1
+
+        follow_links(ui, page, run)
+
+
+def follow_links(ui: SimpleNamespace, page: Any, run: str) -> None:
+    """From the run's artifacts to its pictures, the report and MLflow."""
+    found = ask(f"{ui.api}/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run]}}})
+    artifacts = {item["key"]: item for item in found}
+    (row,) = json.loads(artifacts["candidates"]["data"])
+    assert (row["candidate"], row["version"]) == ("taxi-qlearning", "2")
+    page.goto(f"{ui.prefect}/artifacts/artifact/{artifacts['taxi-qlearning']['id']}")
+    page.get_by_role("cell", name="overfitting").wait_for()
+    for link, expected in (
+        ("its run in MLflow", "hour9.candidate"),
+        ("the report", "taxi-qlearning"),
+    ):
+        with page.expect_popup() as opened:
+            page.get_by_role("link", name=link).click()
+        opened.value.get_by_text(expected).first.wait_for()
+    picture = next(item["data"] for item in found if item["type"] == "image")
+    assert picture.startswith(ui.report)
+    with urllib.request.urlopen(picture) as answer:
+        assert answer.headers["Content-Type"].startswith("image/")
+
+
+def test_a_run_killed_in_training_becomes_crashed_and_its_mlflow_run_killed(ui):
+    deployment = ask(f"{ui.api}/deployments/name/pipeline/rl")["id"]
+    steps = "candidates.taxi-qlearning.steps=90000000"
+    asked = {"parameters": {"task": "taxi", "settings": [steps]}}
+    run = ask(f"{ui.api}/deployments/{deployment}/create_flow_run", asked)["id"]
+
+    def training() -> str | None:
+        wanted = {"experiment_ids": ["1"], "filter": "attributes.status = 'RUNNING'"}
+        found = ask(f"{ui.mlflow}/api/2.0/mlflow/runs/search", wanted).get("runs", [])
+        return found[0]["info"]["run_id"] if found else None
+
+    tracked = until(training)
+    flow_process(ui, run).kill()
+    assert state(ui, run, "Crashed", "Failed")["name"] == "Crashed"
+    info = f"{ui.mlflow}/api/2.0/mlflow/runs/get?run_id={tracked}"
+    until(lambda: ask(info)["run"]["info"]["status"] == "KILLED")
+    assert until(lambda: [r for r in runs(ui, "reap") if r["state"]["name"] == "Completed"])
+
+
+def flow_process(ui: SimpleNamespace, run: str) -> psutil.Process:
+    """The process that a worker started for the run: the topmost that knows of it."""
+    for child in psutil.Process(ui.pid).children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if child.environ().get("PREFECT__FLOW_RUN_ID") == run:
+                return child
+    raise AssertionError(f"no process runs {run}")
+
+
+def test_two_runs_take_turns_on_the_gpu(ui, monkeypatch):
+    """Asked in a process of its own: Prefect's settings are read once."""
     code = (
-        "from prefect.deployments import run_deployment\n"
-        "run = run_deployment('pipeline/pipeline', parameters={'task': 'taxi'}, poll_interval=1)\n"
-        "print(run.id, run.state.name)\n"
+        "import threading, time\n"
+        "from flows.pipeline import gpu_for\n"
+        "from hour9 import run\n"
+        "run.has_gpu = lambda: True\n"
+        "inside, most = [], []\n"
+        "def train(name):\n"
+        "    with gpu_for('train@' + name):\n"
+        "        inside.append(name); most.append(len(inside))\n"
+        "        time.sleep(0.5); inside.remove(name)\n"
+        "threads = [threading.Thread(target=train, args=(n,)) for n in 'ab']\n"
+        "[t.start() for t in threads]; [t.join() for t in threads]\n"
+        "print(most)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, "PREFECT_API_URL": prefect, "PREFECT_HOME": str(Path.cwd() / "home")},
+        env={**os.environ, "PREFECT_API_URL": ui.api, "PREFECT_HOME": str(ui.folder / "home")},
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 0, done.stderr
-    run_id, state = done.stdout.split()
-    assert state == "Completed", Path(".hour9/prefect-worker-cpu.log").read_text()
-
-    only = {"flow_runs": {"id": {"any_": [run_id]}}}
-    tasks = {t["id"]: t["name"] for t in ask(f"{prefect}/task_runs/filter", only)}
-    assert {"ingest@taxi", "train@taxi-qlearning", "register@taxi"} <= set(tasks.values())
-    logs = ask(f"{prefect}/logs/filter", {"logs": {"flow_run_id": {"any_": [run_id]}}})
-    of_training = [
-        x["message"] for x in logs if tasks.get(x["task_run_id"]) == "train@taxi-qlearning"
-    ]
-    assert any("steps, regret" in message for message in of_training)
-
-    model = ask(f"{mlflow}/api/2.0/mlflow/registered-models/get?name=taxi")["registered_model"]
-    assert model["aliases"] == [{"alias": "challenger", "version": "1"}]
+    assert done.stdout == "[1, 1]\n", done.stderr
 
 
 def test_a_port_that_is_taken_is_refused_with_the_way_out():

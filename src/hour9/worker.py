@@ -1,0 +1,77 @@
+"""A worker of a team's stack: its own clone, the team's DVC remote, one of Prefect's pools.
+
+`python -m hour9.worker cpu` makes the clone where there is none, brings it to HOUR9_REVISION of
+HOUR9_REPOSITORY, and becomes a Prefect worker in it. What a run made goes to the remote when it
+ends (`flows/pipeline.py`); what others made comes from there.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from hour9.operate import POOLS
+from hour9.servers import prefect_environment
+
+BIN = Path(sys.prefix) / "bin"
+REMOTE = "team"
+
+
+class NoWorkspace(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised
+    """The clone could not be made; the message is git's."""
+
+
+def main() -> int:
+    """Make the workspace, then become the worker."""
+    if len(sys.argv) != 2 or sys.argv[1] not in POOLS:
+        sys.exit(f"usage: python -m hour9.worker {'|'.join(POOLS)}")
+    workspace = Path(os.environ.get("HOUR9_WORKSPACE", ".")).absolute()
+    try:
+        check_out(
+            workspace, os.environ["HOUR9_REPOSITORY"], os.environ.get("HOUR9_REVISION", "HEAD")
+        )
+    except KeyError as missing:
+        sys.exit(f"set {missing.args[0]} to the project's git repository")
+    except NoWorkspace as error:
+        sys.exit(str(error))
+    os.chdir(workspace)
+    prefect_environment()
+    os.environ |= {"PWD": str(workspace), "PYTHONPATH": str(workspace / "src")}
+    if remote := os.environ.get("HOUR9_REMOTE"):
+        share(remote)
+    command = ["prefect", "worker", "start", "--pool", sys.argv[1], "--type", "process"]
+    os.execv(BIN / "prefect", command)
+
+
+def check_out(workspace: Path, repository: str, revision: str) -> None:
+    """The revision's files in the workspace; what git ignores (data, models, caches) stays."""
+    workspace.mkdir(parents=True, exist_ok=True)
+    # The checkout that a container mounts belongs to another user.
+    git = ["git", "-C", str(workspace), "-c", "safe.directory=*"]
+    for command in (
+        ["init", "--quiet"],
+        ["fetch", "--quiet", repository, revision],
+        ["checkout", "--quiet", "--force", "--detach", "FETCH_HEAD"],
+    ):
+        done = subprocess.run([*git, *command], capture_output=True, text=True)
+        if done.returncode:
+            raise NoWorkspace(f"git {' '.join(command)}: {done.stderr.strip()}")
+    venv = workspace / ".venv"  # the stages' commands name it
+    if not venv.exists():
+        venv.symlink_to(sys.prefix)
+
+
+def share(remote: str) -> None:
+    """Take the remote as DVC's, and what it has of this revision."""
+    dvc = str(BIN / "dvc")
+    subprocess.run([dvc, "remote", "add", "--local", "-q", "-f", "-d", REMOTE, remote], check=True)
+    os.environ["HOUR9_PUSH"] = "true"
+    done = subprocess.run([dvc, "pull", "-q", "--run-cache", "--allow-missing"], check=False)
+    if done.returncode:
+        print("the remote has not all of this revision yet: runs make it", flush=True)
+
+
+if __name__ == "__main__":
+    main()
