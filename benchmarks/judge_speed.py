@@ -51,6 +51,8 @@ def tables(n: int) -> tuple[pd.DataFrame, pd.DataFrame]:
             "confidence": random.random(n),
             "output": random.random(n),
             "perturbed": random.normal(size=n),
+            "copied": random.random(n),
+            "shared": random.random(n),
             "twin": np.where(random.random(n) < 0.01, "case-0", ""),
             "megabytes": 1.0,
             "predicted": random.normal(size=n),

@@ -15,7 +15,9 @@ def toy_task(*rules, **tables) -> Task:
         expect.ExpectTableColumnsToMatchSet(column_set=COLUMNS),
         expect.ExpectColumnValuesToNotBeNull(column="target"),
     ]
-    unused = dict.fromkeys(("ingest", "train", "score", "baseline", "answer", "example"))
+    unused = dict.fromkeys(
+        ("ingest", "train", "score", "baseline", "answer", "example", "requests")
+    )
     return Task(
         name="toy",
         metric="accuracy",

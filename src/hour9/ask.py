@@ -34,6 +34,19 @@ def predict(asked: argparse.Namespace) -> int:
     return 0
 
 
+def monitor(asked: argparse.Namespace) -> int:
+    """Say fine, watch or retrain, and why; status 1 where a new training is asked for."""
+    from pathlib import Path
+
+    from hour9.config import check_task
+    from hour9.monitor import RETRAIN
+    from hour9.monitor import monitor as look
+
+    found = look(check_task(asked.task), Path(asked.file), asked.alias)
+    print(found.as_json() if asked.json else found.text())
+    return 1 if found.verdict == RETRAIN else 0
+
+
 def serve(asked: argparse.Namespace) -> int:
     """Serve until stopped."""
     from hour9.config import check_task

@@ -134,6 +134,17 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("version", metavar="TASK@ALIAS", help="or TASK/NUMBER")
     add.set_defaults(command=release.reproduce)
 
+    add = commands.add_parser("monitor", help="are the requests of late like the training data?")
+    add.add_argument("task")
+    add.add_argument("file", help="requests: a JSON object a line, CSV or Parquet")
+    add.add_argument("--alias", default="", help="the champion, or else the challenger")
+    add.add_argument("--json", action="store_true", help="for programs")
+    add.set_defaults(command=ask.monitor)
+
+    add = commands.add_parser("clean", help="say what nothing asks for any more, and delete it")
+    add.add_argument("--yes", action="store_true", help="delete without asking")
+    add.set_defaults(command=clean)
+
     add = commands.add_parser("watch", help="see a task's challenger play, where there is a screen")
     add.add_argument("task")
     add.set_defaults(command=ask.watch)
@@ -344,6 +355,25 @@ def hashes(row: dict[str, Any]) -> dict[str, str | None]:
 
     folders = {"model_md5": MODELS / row["task"] / row["candidate"], "data_md5": DATA / row["task"]}
     return {name: dvc_md5(path) if path.exists() else None for name, path in folders.items()}
+
+
+def clean(asked: argparse.Namespace) -> int:
+    """Name what may go; delete it where a person, or --yes, says so."""
+    from hour9 import clean as cleaning
+    from hour9.run import one_run
+
+    with one_run():  # a training goes on from its checkpoint
+        freed = cleaning.everything()
+        print("\n".join(cleaning.lines(freed)) or "there is nothing to clean")
+        if not freed:
+            return 0
+        if not (asked.yes or (sys.stdin.isatty() and input("delete it? [y/N] ") == "y")):
+            print("nothing was deleted; hour9 clean --yes deletes it")
+            return 0
+        for one in freed:
+            one.remove()
+    print(f"freed {sum(one.size for one in freed) / 1e6:.1f} MB")
+    return 0
 
 
 def report(asked: argparse.Namespace) -> int:

@@ -29,6 +29,9 @@ class Thresholds(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
 
     floor: float | None = Field(description="least gain over the baseline on test")
     overfitting: float | None = Field(description="largest train minus test score")
+    memorised: float | None = Field(
+        None, description="largest share of written spans copied, beyond those of the real texts"
+    )
     divergence: float | None = Field(
         None, ge=0, description="largest fall of the validation score after its best"
     )
@@ -54,6 +57,9 @@ class Thresholds(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         None, description="largest fall of the score when the cases are perturbed"
     )
     budget: float | None = Field(None, gt=0, description="largest model, in megabytes")
+    latency: float | None = Field(
+        None, gt=0, description="longest answer, in times the reference candidate's; at promotion"
+    )
     seeds: float | None = Field(
         None, description="least gain over the baseline by the lower bound over an agent's seeds"
     )
@@ -69,6 +75,7 @@ class TaskConfig(BaseModel, frozen=True, extra="forbid"):
         description="folder under src/hour9 that the task's module stands in"
     )
     source: Source
+    reference: str = Field(description="the candidate whose time to answer others are measured by")
     thresholds: Thresholds
 
 
@@ -105,6 +112,10 @@ def check_params(params: dict[str, Any]) -> None:
         if missing := sorted(kind.model_fields.keys() - section.keys()):
             wrong.append(f"candidates.{name}: lacks {', '.join(missing)}")
     for name, section in params["tasks"].items():
+        if params["candidates"].get(section["reference"], {}).get("task") != name:
+            wrong.append(
+                f"tasks.{name}.reference: {section['reference']} is no candidate of {name}"
+            )
         if not find_spec(f"hour9.{section['topic']}.{name}"):
             wrong.append(f"tasks.{name}: there is no src/hour9/{section['topic']}/{name}.py")
     for key, place in places(params).items():

@@ -7,8 +7,10 @@ its files are the same.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -19,11 +21,13 @@ from typing import TYPE_CHECKING, Any
 from ruamel.yaml import YAML
 
 from hour9.params import STATE, UnknownName, read_params
+from hour9.registry.lineage import git
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
 
 DVC_YAML = "dvc.yaml"
+DVC_LOCK = "dvc.lock"
 SITE_CACHE = STATE / "dvc"
 LOGS = STATE / "logs"
 FOLLOW_SECONDS = 0.3
@@ -242,6 +246,22 @@ def follow(log: Path, say: Callable[[str], None]) -> Iterator[None]:
     finally:
         ended.set()
         reader.join()
+
+
+def unreferenced(known: Iterable[str]) -> list[Path]:
+    """Files of the cache that no dvc.lock names, here or in any commit, nor `known` hashes."""
+    with open_repo() as repo:
+        cache = repo.cache.local
+        places = {oid: Path(cache.oid_to_path(oid)) for oid in cache.all()}
+    here = "".join(path.read_text() for path in Path().glob("*/dvc.lock"))
+    locks = Path(DVC_LOCK).read_text() if Path(DVC_LOCK).exists() else ""
+    history = git("log", "--all", "--patch", "--format=", "--", DVC_LOCK, f"*/{DVC_LOCK}") or ""
+    queue = [*re.findall(r"md5: ([0-9a-f]{32}(?:\.dir)?)", here + locks + history), *known]
+    while queue:  # what a folder's list names is used, too
+        place = places.pop(queue.pop(), None)
+        if place is not None and place.suffix == ".dir":
+            queue += [entry["md5"] for entry in json.loads(place.read_text())]
+    return sorted(places.values())
 
 
 def sort_lock(order: Iterable[str]) -> None:

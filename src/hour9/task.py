@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # importing it costs ten seconds; only `validate` pays them
 
 __all__ = [
     "SPLITS",
+    "Answer",
     "NoScreen",
     "Source",
     "Tables",
@@ -50,6 +51,8 @@ HIDDEN = ("test", PROBE)
 """Splits that no training sees."""
 
 Tables = dict[str, pd.DataFrame]
+Answer = Callable[[pd.DataFrame], pd.DataFrame]
+"""Requests to answers, a row each."""
 
 
 class NoScreen(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised
@@ -87,6 +90,13 @@ class Task:
 
     example: Callable[[Tables], pd.DataFrame]
     """A few requests that `answer` can take: the signature of the registered model."""
+
+    requests: Callable[[Tables, Answer], pd.DataFrame]
+    """Tables, a model's answers -> what it is asked about these cases: what the requests of late
+    are compared with. An agent is asked about whatever state its answers lead to."""
+
+    describe: Callable[[Tables, pd.DataFrame], pd.DataFrame] | None = None
+    """Numbers for requests that only name something, or hold a structure: what may drift."""
 
     probes: Callable[[Path], Tables] | None = None
     """A file or folder of the user's, or of ours -> rows for the tables: cases of split probe."""

@@ -1,7 +1,7 @@
 """Every gate is shown a fault that it must reject, a clean twin, and too little to say.
 
-The tables of all gates come from hour9/gates/planted.py; below them are faults as they happen:
-models that were really trained, or really do nothing.
+The faults are planted in tests/gates/clean.py by hour9/gates/planted.py; below them are faults as
+they happen: models that were really trained, or really do nothing.
 """
 
 from pathlib import Path
@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from tests.gates.clean import clean_curve, clean_evidence, clean_rounds
 
 from hour9.engine.settings import Source
 from hour9.evaluate import twins
-from hour9.gates import GATES, OF_THE_CURVE
-from hour9.gates.planted import PLANTERS, SHAPES, planted
+from hour9.gates import AT_PROMOTION, GATES, OF_THE_CURVE
+from hour9.gates.planted import PLANTERS, draw, effect_of
 from hour9.params import read_params
 from hour9.rl import cartpole
 from hour9.sources.fingerprints import of_texts
@@ -21,47 +22,71 @@ from hour9.task import Tables
 from hour9.transformers.reviews import PEOPLE, write_reviews
 
 TASKS = read_params(Path(__file__).parents[2] / "params.yaml")["tasks"]
-FAULT, CLEAN = 2.0, 0.0
+EVERY = GATES | AT_PROMOTION
+FAULT = 2.0  # times the threshold
 FROM_ONE_CASE = ("budget", "seeds")
+TABLES = {**dict.fromkeys(OF_THE_CURVE, clean_curve), "latency": clean_rounds}
 
 
-def task_of(gate: str) -> str:
-    """The first task that asks for the gate."""
-    return next(task for task in SHAPES if TASKS[task]["thresholds"].get(gate) is not None)
+def limit_of(gate: str) -> float:
+    """The threshold of the first task that asks for the gate; a champion must simply be beaten."""
+    limits = [task["thresholds"].get(gate) for task in TASKS.values()]
+    return 0.0 if gate == "champion" else next(limit for limit in limits if limit is not None)
 
 
-def verdict(gate: str, size: float, rows: int | None = None) -> str:
-    task = task_of(gate)
-    limit = TASKS[task]["thresholds"][gate]
-    table = planted(gate, task, limit, size, np.random.default_rng(0))
-    return GATES[gate](table if rows is None else table.head(rows), limit).verdict
+def verdict(gate: str, faulty: bool, rows: int | None = None) -> str:
+    limit, table = limit_of(gate), TABLES.get(gate, clean_evidence)()
+    effect = effect_of(gate, table, limit, FAULT) if faulty else None
+    drawn = draw(gate, table, effect, np.random.default_rng(0))
+    return EVERY[gate](drawn if rows is None else drawn.head(rows), limit).verdict
 
 
 def test_every_gate_has_its_controls_and_a_task_that_asks_for_it():
-    assert PLANTERS.keys() == GATES.keys()
-    assert all(map(task_of, GATES))
+    assert PLANTERS.keys() == EVERY.keys()
+    assert all(limit_of(gate) is not None for gate in EVERY)
 
 
-@pytest.mark.parametrize("gate", GATES)
+@pytest.mark.parametrize("gate", EVERY)
 def test_a_planted_fault_is_rejected(gate):
-    assert verdict(gate, FAULT) == "reject"
+    assert verdict(gate, faulty=True) == "reject"
 
 
-@pytest.mark.parametrize("gate", GATES)
+@pytest.mark.parametrize("gate", EVERY)
 def test_the_clean_twin_passes(gate):
-    assert verdict(gate, CLEAN) == "pass"
+    assert verdict(gate, faulty=False) == "pass"
 
 
-@pytest.mark.parametrize("gate", GATES)
-@pytest.mark.parametrize("size", [FAULT, CLEAN])
-def test_too_little_evidence_holds_whatever_it_shows(gate, size):
-    assert verdict(gate, size, rows=0 if gate in FROM_ONE_CASE else 12) == "hold"
+@pytest.mark.parametrize("gate", EVERY)
+@pytest.mark.parametrize("faulty", [True, False])
+def test_too_little_evidence_holds_whatever_it_shows(gate, faulty):
+    assert verdict(gate, faulty, rows=0 if gate in FROM_ONE_CASE else 12) == "hold"
 
 
 @pytest.mark.parametrize("gate", sorted(GATES.keys() - {"floor", "overfitting"} - {*OF_THE_CURVE}))
 def test_evidence_without_what_the_gate_asks_for_holds(gate):
     columns = {"case": [f"c{i}" for i in range(200)], "split": "test", "score": 1.0, "target": "x"}
     assert GATES[gate](pd.DataFrame(columns), 0.1).verdict == "hold"
+
+
+@pytest.mark.parametrize("gate", ["overfitting", "group_gap", "robustness", "calibration", "shift"])
+def test_a_planted_fault_has_the_size_that_it_should(gate):
+    """Else the rates that docs/gates.md reports would be those of other faults."""
+    found = [
+        EVERY[gate](draw(gate, clean_evidence(), 0.3, np.random.default_rng(seed)), 0.3).value
+        for seed in range(20)
+    ]
+    assert np.mean(found) == pytest.approx(0.3, abs=0.03)
+
+
+def test_a_table_drawn_again_keeps_its_splits_and_every_pair():
+    table = clean_evidence()
+    drawn = draw("counterfactual", table, None, np.random.default_rng(0))
+    originals = drawn[drawn["pair"] == ""]
+    assert (
+        originals["split"].value_counts() == table[table["pair"] == ""]["split"].value_counts()
+    ).all()
+    assert drawn["case"].is_unique
+    assert drawn.loc[drawn["pair"] != "", "pair"].isin(originals["case"]).all()
 
 
 # Faults as they happen

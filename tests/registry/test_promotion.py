@@ -1,8 +1,10 @@
 """Promotion on a real registry, with two trained versions: 1 drives badly, 2 as well as can be."""
 
 import json
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +40,19 @@ def two_versions(tmp_path_factory, warm) -> Path:
             for kind in ("train", "evaluate", "judge"):
                 stage(kind, "taxi-qlearning")
             stage("register", "taxi")
+        dvc("commit", "-q", "-f", *(f"{kind}@taxi" for kind in ("ingest", "validate")))
+        dvc(
+            "commit",
+            "-q",
+            "-f",
+            *(f"{kind}@taxi-qlearning" for kind in ("train", "evaluate", "judge")),
+        )
     return folder
+
+
+def dvc(*arguments: str) -> None:
+    command = [str(Path(sys.executable).with_name("dvc")), *arguments]
+    subprocess.run(command, env={**os.environ, "DVC_SITE_CACHE_DIR": ".hour9/dvc"}, check=True)
 
 
 def git(*arguments: str) -> None:

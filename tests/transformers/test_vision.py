@@ -158,3 +158,12 @@ def test_the_same_model_gives_the_same_pictures(tables, model, tmp_path):
     assert len(first) == 3
     for path in first:
         assert path.read_bytes() == (tmp_path / "second" / path.name).read_bytes()
+
+
+def test_a_perturbed_image_is_near_the_one_that_it_was(tables):
+    worse = TASK.perturb(tables, 0)
+    before, after = (pixels_of(t)[1].astype(float) for t in (tables, worse))
+    assert before.shape == after.shape
+    distance = np.abs(before - after).mean(axis=(1, 2, 3))
+    assert (distance > 0).all()
+    assert distance.mean() < np.abs(before - before[::-1]).mean() / 2

@@ -11,11 +11,14 @@ import pandas as pd
 
 from hour9.gates.budget import budget
 from hour9.gates.calibration import calibration
+from hour9.gates.champion import champion
 from hour9.gates.counterfactual import counterfactual, shift
 from hour9.gates.divergence import divergence
 from hour9.gates.floor import floor
 from hour9.gates.group_gap import group_gap
+from hour9.gates.latency import latency
 from hour9.gates.leakage import identifiers, leakage
+from hour9.gates.memorised import memorised
 from hour9.gates.overestimation import overestimation
 from hour9.gates.overfitting import overfitting
 from hour9.gates.robustness import robustness
@@ -27,6 +30,7 @@ Gate = Callable[[pd.DataFrame, float], Verdict]
 GATES: dict[str, Gate] = {
     "floor": floor,
     "overfitting": overfitting,
+    "memorised": memorised,
     "divergence": divergence,
     "counterfactual": counterfactual,
     "shift": shift,
@@ -39,6 +43,8 @@ GATES: dict[str, Gate] = {
     "seeds": seeds,
     "overestimation": overestimation,
 }
+AT_PROMOTION: dict[str, Gate] = {"champion": champion, "latency": latency}
+"""Judged by `promote`, at that moment: they depend on the registry, or on a clock."""
 ALWAYS = ("floor", "overfitting")
 """Asked of every task; the others where the task has a threshold for them."""
 OF_THE_CURVE = ("divergence",)

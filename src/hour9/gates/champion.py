@@ -10,7 +10,7 @@ from hour9.gates.verdict import HOLD, MIN_CASES, PASS, REJECT, Verdict
 NAME = "champion"
 
 
-def champion(evidence: pd.DataFrame) -> Verdict:
+def champion(evidence: pd.DataFrame, threshold: float = 0.0) -> Verdict:
     """Mean of score minus champion's score on the same test cases (a paired bootstrap).
 
     Takes the columns `split`, `score` and `champion`. Better is `pass`, a tie `hold`, worse
@@ -19,13 +19,15 @@ def champion(evidence: pd.DataFrame) -> Verdict:
     test = originals(evidence, "test")
     gain = (test["score"] - test["champion"]).to_numpy(float)
     if len(gain) < MIN_CASES:
-        return Verdict.hold(NAME, f"needs {MIN_CASES} test cases, got {len(gain)}", 0.0, len(gain))
+        return Verdict.hold(
+            NAME, f"needs {MIN_CASES} test cases, got {len(gain)}", threshold, len(gain)
+        )
     if not np.isfinite(gain).all():
-        return Verdict(NAME, REJECT, None, None, 0.0, len(gain), "a score is no number")
+        return Verdict(NAME, REJECT, None, None, threshold, len(gain), "a score is no number")
     found = bootstrap_mean(gain)
-    word = PASS if found.low > 0 else REJECT if found.high < 0 else HOLD
+    word = PASS if found.low > threshold else REJECT if found.high < threshold else HOLD
     means = f"{test['score'].mean():.4g}, the champion {test['champion'].mean():.4g}"
     why = {PASS: "better", REJECT: "worse", HOLD: "a tie"}[word]
     return Verdict(
-        NAME, word, found.value, (found.low, found.high), 0.0, len(gain), f"{why}: {means}"
+        NAME, word, found.value, (found.low, found.high), threshold, len(gain), f"{why}: {means}"
     )

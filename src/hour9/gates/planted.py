@@ -1,188 +1,322 @@
-"""Evidence with a fault of a known size: what a gate is tested and measured with.
+"""Faults of a known size in real evidence: what a gate is tested and measured with.
 
-Every gate has a planter here: an effect of zero is a clean candidate, and the effect is in the
-units of the gate's threshold. A gate without one fails the tests.
+`draw` gives a table as another test set would have given it: the same candidate's cases, drawn
+again. With an effect, a fault is planted first, so large that the gate's true value is the effect,
+in the units of its threshold. Every gate has a planter here; one without fails the tests.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from hour9.gates.cases import originals, pairs
+from hour9.gates.seeds import interquartile_mean
+from hour9.gates.verdict import MIN_CASES
+
 Random = np.random.Generator
-SEEDS = 5
+Planter = Callable[[pd.DataFrame, float, Random], pd.DataFrame]
 
 
-@dataclass(frozen=True)
-class Shape:
-    """How large a task's evidence is, and how its scores scatter."""
-
-    train: int
-    test: int
-    level: float
-    """Mean score."""
-    gain: float
-    """Of the score over the baseline's."""
-    scatter: float = 0.0
-    """Standard deviation of a return from case to case."""
-    apart: float = 0.0
-    """The same between two returns of one case; where scores are right or wrong, the share of
-    cases in which two equally good models differ, halved."""
-    failure: float = 0.0
-    """What an episode loses that fails, in the mean; anything up to twice as much."""
-    misjudged: float = 0.0
-    """Standard deviation of an agent's predicted value about the one it realises."""
-    groups: tuple[int, ...] = ()
-    """Test cases of each group of a slice."""
-    pairs: int = 0
-    points: int = 0
-    """Of the validation curve."""
-    ripple: float = 0.0
-    """Standard deviation of these."""
+def draw(gate: str, table: pd.DataFrame, effect: float | None, random: Random) -> pd.DataFrame:
+    """The gate's table once more; without an effect, as clean or faulty as it is."""
+    if (
+        gate == "identifiers"
+    ):  # copies would stand beside each other: each case once, then the fault
+        table = some(table, random)
+        return table if effect is None else identifiers(table, effect, random)
+    if effect is not None:
+        table = PLANTERS[gate](table, effect, random)
+    return RESAMPLERS.get(gate, resample)(table, random)
 
 
-SHAPES = {  # sizes and means as on the embedded data; of the scatter, see docs/gates.md
-    "sentiment": Shape(1200, 900, 0.95, gain=0.20, apart=0.02, groups=(273, 246), pairs=510),
-    "nodes": Shape(
-        *(200, 1097, 0.967),
-        gain=0.038,
-        apart=0.005,
-        groups=(285, 507, 305),
-        points=200,
-        ripple=0.01,
-    ),
-    "taxi": Shape(90, 225, 6.3, gain=0.69, scatter=3.7, apart=1.2, misjudged=0.5),
-    "cartpole": Shape(50, 220, 500.0, gain=457.0, failure=250.0, misjudged=20.0, groups=(111, 109)),
+# Drawing again
+
+
+def resample(evidence: pd.DataFrame, random: Random) -> pd.DataFrame:
+    """As many cases of each split, with replacement; a counterfactual comes with its original."""
+    first = evidence if "pair" not in evidence else evidence[evidence["pair"] == ""]
+    places = [
+        random.choice(rows, len(rows))
+        for rows in first.groupby("split", sort=False).indices.values()
+    ]
+    drawn = first.iloc[np.concatenate(places)].reset_index(drop=True)
+    if "case" not in drawn:
+        return drawn
+    named = drawn.assign(case=drawn["case"] + "#" + drawn.index.astype(str))
+    if "pair" not in evidence:
+        return named
+    again = evidence[evidence["pair"] != ""].merge(
+        pd.DataFrame({"pair": drawn["case"], "named": named["case"]}), on="pair"
+    )
+    again = again.assign(case=again["case"] + "#" + again.index.astype(str), pair=again["named"])
+    return pd.concat([named, again.drop(columns="named")], ignore_index=True)
+
+
+def some(evidence: pd.DataFrame, random: Random) -> pd.DataFrame:
+    """The cases that a drawing with replacement finds, each once."""
+    return evidence.iloc[np.unique(random.integers(len(evidence), size=len(evidence)))]
+
+
+def resample_seeds(evidence: pd.DataFrame, random: Random) -> pd.DataFrame:
+    """Other cases, played by agents of which some may be the same."""
+    table = resample(evidence, random)
+    agents = table.filter(regex=SEEDED)
+    drawn = agents.iloc[:, random.integers(agents.shape[1], size=agents.shape[1])]
+    return table.assign(**{name: drawn.iloc[:, k] for k, name in enumerate(agents)})
+
+
+def resample_curve(curve: pd.DataFrame, random: Random) -> pd.DataFrame:
+    """The smoothed curve with its own ripple, in another order."""
+    level, ripple = smooth(curve)
+    return pd.DataFrame({"validation": level + random.choice(ripple, len(level))})
+
+
+def resample_rounds(rounds: pd.DataFrame, random: Random) -> pd.DataFrame:
+    return rounds.sample(frac=1, replace=True, random_state=random)
+
+
+def as_it_is(table: pd.DataFrame, _: Random) -> pd.DataFrame:
+    """What is counted does not scatter."""
+    return table
+
+
+def smooth(curve: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """The validation curve's moving mean, and how the second half of the points lies about it."""
+    points = curve["validation"].dropna()
+    level = points.rolling(max(5, len(points) // 10), center=True, min_periods=1).mean().to_numpy()
+    return level, (points.to_numpy() - level)[len(points) // 2 :]
+
+
+RESAMPLERS: dict[str, Callable[[pd.DataFrame, Random], pd.DataFrame]] = {
+    "seeds": resample_seeds,
+    "divergence": resample_curve,
+    "budget": as_it_is,
+    "latency": resample_rounds,
 }
+SEEDED = r"^score\.seed\d+$"
 
 
-def scores(shape: Shape, n: int, random: Random, lost: float = 0.0) -> np.ndarray:
-    """Scores of n cases whose mean is `lost` below the shape's level."""
-    if shape.failure:
-        return shape.level - losses(shape, n, lost, random)
-    if shape.scatter:
-        return random.normal(shape.level - lost, shape.scatter, n)
-    return (random.random(n) < shape.level - lost).astype(float)
+# Planting
 
 
-def paired(shape: Shape, first: np.ndarray, lost: float, random: Random) -> np.ndarray:
-    """The same cases scored again, `lost` below the first in the mean, or above it."""
-    n = len(first)
-    if shape.failure:
-        return first - np.sign(lost) * losses(shape, n, abs(lost), random)
-    if shape.scatter:
-        return first - random.normal(lost, shape.apart, n)
-    down, up = shape.apart + max(lost, 0.0), shape.apart + max(-lost, 0.0)
-    right = first.mean()
-    flips = random.random(n) < np.where(first == 1, down / right, up / (1 - right))
-    return np.where(flips, 1 - first, first)
+def fallen(values: np.ndarray, lost: float, low: float, random: Random) -> np.ndarray:
+    """The values, of which some have fallen to the lowest, so that their mean is `lost` less.
+
+    Faults come so: some cases fail. What that cannot take away is taken from all. Where a score is
+    minus a loss, which has no worst value, all losses grow in proportion.
+    """
+    if values.max() <= 0:
+        return values * (1 - lost / values.mean())
+    order = random.permutation(len(values))
+    room = np.cumsum(values[order] - low) / len(values)  # the loss where so many fall
+    count = int(np.searchsorted(room, lost))
+    if count == len(values):
+        return np.full(len(values), low) - (lost - room[-1])
+    worse = values.astype(float).copy()
+    worse[order[: count + (count < len(room) and lost > 0)]] = low
+    return worse
 
 
-def losses(shape: Shape, n: int, lost: float, random: Random) -> np.ndarray:
-    """What episodes lose of which some fail."""
-    return (random.random(n) < lost / shape.failure) * random.uniform(0, 2 * shape.failure, n)
+def lowest(evidence: pd.DataFrame) -> float:
+    """The worst that the candidate or its baseline scores on any case."""
+    return float(evidence[["score", "baseline"]].min().min())
 
 
-def testing(score: np.ndarray, **columns: object) -> pd.DataFrame:
-    """Test cases."""
-    return pd.DataFrame({"split": "test", "score": score, **columns})
+def with_scores(
+    evidence: pd.DataFrame, rows: pd.Series, lost: float, random: Random, name: str = "score"
+) -> pd.DataFrame:
+    """The evidence, its scores in these rows `lost` less in the mean."""
+    table = evidence.copy()
+    values = table.loc[rows, name].to_numpy(float)
+    table.loc[rows, name] = fallen(values, lost, lowest(evidence), random)
+    return table
 
 
-def floor(shape: Shape, effect: float, random: Random) -> pd.DataFrame:
-    baseline = scores(shape, shape.test, random, lost=shape.gain)
-    return testing(paired(shape, baseline, -effect, random), baseline=baseline)
+def tested(evidence: pd.DataFrame) -> pd.Series:
+    """Which rows are test cases of their own."""
+    return pd.Series(evidence.index.isin(originals(evidence, "test").index), evidence.index)
 
 
-def overfitting(shape: Shape, effect: float, random: Random) -> pd.DataFrame:
-    train = pd.DataFrame({"split": "train", "score": scores(shape, shape.train, random)})
-    return pd.concat([train, testing(scores(shape, shape.test, random, effect))])
+def gain(evidence: pd.DataFrame, over: str = "baseline") -> float:
+    """What a candidate has over its rival."""
+    test = originals(evidence, "test")
+    return float((test["score"] - test[over]).mean())
 
 
-def divergence(shape: Shape, effect: float, random: Random) -> pd.DataFrame:
-    """A curve that is level for half of the training, falls, and is level again at its end."""
-    fall = np.interp(np.linspace(0, 1, shape.points), [0.5, 0.8], [0.0, effect])
-    noise = random.normal(0, shape.ripple, shape.points)
-    return pd.DataFrame({"validation": shape.level - fall + noise})
+def over_champion(evidence: pd.DataFrame) -> float:
+    return gain(evidence, "champion")
 
 
-def swapped(shape: Shape, change: Callable[[np.ndarray], np.ndarray], name: str) -> pd.DataFrame:
-    """Test cases about one group, and each again about the other."""
-    first = np.ones(shape.pairs)
-    cases = [f"case-{i}" for i in range(shape.pairs)]
-    one = testing(first, case=cases, pair="").assign(**{"group.identity": "a", name: first})
-    other = {"case": [f"{c}-b" for c in cases], "pair": cases, "group.identity": "b"}
-    return pd.concat([one, one.assign(**other, **{name: change(first)})], ignore_index=True)
+def floor(evidence: pd.DataFrame, effect: float, random: Random) -> pd.DataFrame:
+    return places_changed(evidence, "baseline", effect, random)
 
 
-def counterfactual(shape: Shape, effect: float, random: Random) -> pd.DataFrame:
-    return swapped(shape, lambda s: np.where(random.random(len(s)) < effect, 1 - s, s), "score")
+def champion(evidence: pd.DataFrame, effect: float, random: Random) -> pd.DataFrame:
+    return places_changed(evidence, "champion", effect, random)
 
 
-def shift(shape: Shape, effect: float, random: Random) -> pd.DataFrame:
-    """Some answers move by nothing, some by up to one half."""
-    return swapped(shape, lambda s: s - random.normal(effect, 0.15, len(s)), "output")
+def places_changed(
+    evidence: pd.DataFrame, rival: str, effect: float, random: Random
+) -> pd.DataFrame:
+    """In so many cases candidate and rival change places that the gain is the effect; they differ
+    in as many as before."""
+    test = tested(evidence).to_numpy()
+    own = gain(evidence, rival)
+    change = np.zeros(len(evidence), bool)
+    change[test] = random.permutation(test.sum()) < round(test.sum() * (1 - effect / own) / 2)
+    ours, theirs = evidence["score"], evidence[rival]
+    return evidence.assign(
+        score=ours.where(~change, theirs), **{rival: theirs.where(~change, ours)}
+    )
 
 
-def group_gap(shape: Shape, effect: float, random: Random) -> pd.DataFrame:
-    """The last group is served worse."""
-    groups = [
-        testing(scores(shape, n, random, effect * (number == len(shape.groups) - 1)))
-        .assign(**{"group.planted": f"group {number}"})
-        for number, n in enumerate(shape.groups)
-    ]  # fmt: skip
-    return pd.concat(groups, ignore_index=True)
+def overfitting(evidence: pd.DataFrame, effect: float, random: Random) -> pd.DataFrame:
+    means = {split: originals(evidence, split)["score"].mean() for split in ("train", "test")}
+    own = means["train"] - means["test"]
+    return with_scores(evidence, tested(evidence), effect - own, random)
 
 
-def leakage(shape: Shape, effect: float, random: Random) -> pd.DataFrame:
-    twins = np.where(random.random(shape.test) < effect, "a train case", "")
-    return testing(scores(shape, shape.test, random), twin=twins)
+def divergence(curve: pd.DataFrame, effect: float, random: Random) -> pd.DataFrame:
+    """The training goes on for half as long again, and its validation score falls."""
+    level, ripple = smooth(curve)
+    more = len(level) // 2
+    fall = np.interp(np.linspace(0, 1, more), [0, 0.6], [level[-1], level.max() - effect])
+    points = np.concatenate([level, fall])
+    return pd.DataFrame({"validation": points + random.choice(ripple, len(points))})
 
 
-def identifiers(shape: Shape, effect: float, random: Random) -> pd.DataFrame:
-    """Now and then a target is that of the case before; of two classes, as elsewhere by chance."""
-    n = shape.train + shape.test
-    drawn, again = random.integers(0, 2, n), random.random(n) < effect
-    last_drawn = np.maximum.accumulate(np.where(again, 0, np.arange(n)))
-    cases = [f"case-{i}" for i in range(n)]
-    return testing(scores(shape, n, random), case=cases, target=drawn[last_drawn])
+def a_swap(evidence: pd.DataFrame, column: str, random: Random) -> tuple[pd.DataFrame, pd.Series]:
+    """The counterfactuals, and which of them swap two identities that are drawn."""
+    found = pairs(evidence, column).set_axis(
+        evidence.index[(evidence["pair"] != "") & evidence["split"].isin(("test", "probe"))]
+    )
+    counts = found["swap"].value_counts()
+    return found, found["swap"] == random.choice(sorted(counts[counts >= MIN_CASES].index))
 
 
-def calibration(shape: Shape, effect: float, random: Random) -> pd.DataFrame:
-    """Everywhere as much too sure, unless the effect is zero."""
-    sure = 1 - 0.5 * random.beta(1, 1 / (2 * (1 - shape.level)) - 1, shape.test)  # mean: level
-    right = (random.random(shape.test) < sure - effect).astype(float)
-    return testing(right, confidence=sure)
+def counterfactual(evidence: pd.DataFrame, effect: float, random: Random) -> pd.DataFrame:
+    """One pair of identities is mixed up: some answers turn from right to wrong, or back."""
+    found, hit = a_swap(evidence, "score", random)
+    rows = found.index[hit]
+    original = evidence.loc[rows, "score"] - found["change"][hit]
+    turned = np.where(original > lowest(evidence), lowest(evidence), evidence["score"].max())
+    share = effect / np.abs(turned - original).mean()
+    flips = random.random(len(rows)) < share
+    return evidence.assign(
+        score=evidence["score"].where(
+            ~evidence.index.isin(rows),
+            pd.Series(np.where(flips, turned, original), rows).reindex(evidence.index),
+        )
+    )
 
 
-def robustness(shape: Shape, effect: float, random: Random) -> pd.DataFrame:
-    found = scores(shape, shape.test, random)
-    return testing(found, perturbed=paired(shape, found, effect, random))
+def shift(evidence: pd.DataFrame, effect: float, random: Random) -> pd.DataFrame:
+    """Of two identities one gets the lowest output in some cases, or the other the highest."""
+    found, hit = a_swap(evidence, "output", random)
+    output = evidence["output"].astype(float)
+    lost = effect + (found["sign"] * found["change"])[hit].mean()
+    for sign in (1, -1):  # 1: the counterfactual is of the first identity, which falls behind
+        rows = found.index[hit & (found["sign"] == sign)]
+        if len(rows):
+            moved = fallen(sign * output[rows].to_numpy(), lost, (sign * output).min(), random)
+            output[rows] = sign * moved
+    return evidence.assign(output=output)
 
 
-def budget(shape: Shape, effect: float, random: Random) -> pd.DataFrame:
-    return testing(scores(shape, shape.test, random), megabytes=effect)
+def group_gap(evidence: pd.DataFrame, effect: float, random: Random) -> pd.DataFrame:
+    """One group, drawn from those that are large enough, falls behind the best of its slice."""
+    test = originals(evidence, "test")
+    slices = [test[name][test[name] != ""] for name in test if name.startswith("group.")]
+    counts = [values.value_counts() for values in slices]
+    large = [(k, g) for k, c in enumerate(counts) if (c >= MIN_CASES).sum() > 1
+             for g in sorted(c.index[c >= MIN_CASES])]  # fmt: skip
+    k, group = large[random.integers(len(large))]
+    means = test.groupby(slices[k], observed=True)["score"].mean()
+    best = means[[g for j, g in large if j == k and g != group]].max()
+    rows = pd.Series(evidence.index.isin(slices[k].index[slices[k] == group]), evidence.index)
+    return with_scores(evidence, rows, means[group] - best + effect, random)
 
 
-def seeds(shape: Shape, effect: float, random: Random) -> pd.DataFrame:
-    """Five agents whose gains differ by a tenth of what a good one gains."""
-    baseline = scores(shape, shape.test, random, lost=shape.gain)
-    gains = random.normal(effect, 0.1 * shape.gain, SEEDS)
-    agents = {f"score.seed{k}": baseline + gain for k, gain in enumerate(gains)}
-    return testing(baseline + gains[0], baseline=baseline, **agents)
+def leakage(evidence: pd.DataFrame, effect: float, random: Random) -> pd.DataFrame:
+    stands = random.random(len(evidence)) < effect
+    return evidence.assign(twin=np.where(stands, "a train case", ""))
 
 
-def overestimation(shape: Shape, effect: float, random: Random) -> pd.DataFrame:
-    found = scores(shape, shape.test, random)
-    predicted = found + random.normal(effect, shape.misjudged, shape.test)
-    return testing(found, realised=found, predicted=predicted)
+def identifiers(evidence: pd.DataFrame, effect: float, random: Random) -> pd.DataFrame:
+    """Targets drawn anew, in the order of the ids; now and then that of the case before."""
+    from hour9.gates.leakage import in_order
+
+    cases = originals(evidence, "train", "validation", "test")
+    cases = cases.iloc[in_order(cases["case"])]
+    n = len(cases)
+    drawn = random.permutation(cases["target"].to_numpy())
+    again = random.random(n) < effect
+    return cases.assign(target=drawn[np.maximum.accumulate(np.where(again, 0, np.arange(n)))])
 
 
-PLANTERS: dict[str, Callable[[Shape, float, Random], pd.DataFrame]] = {
+def calibration(evidence: pd.DataFrame, effect: float, random: Random) -> pd.DataFrame:
+    """It believes as it did, and is right that much less often, whatever it believes."""
+    chance = (evidence["confidence"] - effect).clip(0, 1)
+    return evidence.assign(score=(random.random(len(evidence)) < chance).astype(float))
+
+
+def memorised(evidence: pd.DataFrame, effect: float, random: Random) -> pd.DataFrame:
+    """Some of what it writes is copied whole."""
+    known = tested(evidence) & evidence["copied"].notna()
+    own = float((evidence["copied"] - evidence["shared"])[known].mean())
+    copied = evidence["copied"].copy()
+    copied[known] = 1 - fallen(1 - copied[known].to_numpy(float), effect - own, 0.0, random)
+    return evidence.assign(copied=copied)
+
+
+def robustness(evidence: pd.DataFrame, effect: float, random: Random) -> pd.DataFrame:
+    test = originals(evidence, "test")
+    own = float((test["score"] - test["perturbed"]).mean())
+    return with_scores(evidence, tested(evidence), effect - own, random, "perturbed")
+
+
+def budget(evidence: pd.DataFrame, effect: float, random: Random) -> pd.DataFrame:
+    return evidence.assign(megabytes=effect)
+
+
+def seeds(evidence: pd.DataFrame, effect: float, random: Random) -> pd.DataFrame:
+    """Every agent is that much worse."""
+    test = evidence["split"] == "test"
+    agents = evidence.filter(regex=SEEDED)
+    lost = own_gain_of_seeds(evidence) - effect
+    table = evidence
+    for name in agents:
+        table = with_scores(table, test, lost, random, str(name))
+    return table
+
+
+def own_gain_of_seeds(evidence: pd.DataFrame) -> float:
+    """The interquartile mean over the seeds of what they gain on the baseline."""
+    test = evidence[evidence["split"] == "test"]
+    means = test.filter(regex=SEEDED).mean().to_numpy(float)
+    return float(interquartile_mean(means) - test["baseline"].mean())
+
+
+def overestimation(evidence: pd.DataFrame, effect: float, random: Random) -> pd.DataFrame:
+    test = evidence[evidence["split"] == "test"]
+    own = float((test["predicted"] - test["realised"]).mean())
+    return evidence.assign(predicted=evidence["predicted"] + effect - own)
+
+
+def latency(rounds: pd.DataFrame, effect: float, random: Random) -> pd.DataFrame:
+    own = float((rounds["seconds"] / rounds["reference"]).median())
+    return rounds.assign(seconds=rounds["seconds"] * effect / own)
+
+
+PLANTERS: dict[str, Planter] = {
     planter.__name__: planter
     for planter in (
         floor,
         overfitting,
+        memorised,
         divergence,
         counterfactual,
         shift,
@@ -194,15 +328,17 @@ PLANTERS: dict[str, Callable[[Shape, float, Random], pd.DataFrame]] = {
         budget,
         seeds,
         overestimation,
+        champion,
+        latency,
     )
 }
 
 
-def planted(gate: str, task: str, limit: float, size: float, random: Random) -> pd.DataFrame:
-    """Evidence of the task's size with a fault: 0 is clean, 1 is on the threshold, 1.5 beyond.
+def effect_of(gate: str, evidence: pd.DataFrame, limit: float, size: float) -> float:
+    """The effect of a fault of `size` times the threshold.
 
-    A clean candidate has no fault at all; where a gain is asked for, it has the task's.
+    Where a gain is asked for the threshold is mostly 0, which has no multiple. There a fault of 1.5
+    is as far below the threshold as the candidate is above it, and one of 1.2 two fifths of that.
     """
-    shape = SHAPES[task]
-    clean = shape.gain if gate in ("floor", "seeds") else 0.0
-    return PLANTERS[gate](shape, clean + size * (limit - clean), random)
+    own = {"floor": gain, "seeds": own_gain_of_seeds, "champion": over_champion}.get(gate)
+    return size * limit if own is None else limit - 2 * (size - 1) * (own(evidence) - limit)

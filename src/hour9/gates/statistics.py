@@ -47,6 +47,14 @@ def bootstrap_mean(values: np.ndarray) -> Estimate:
     return interval(resampled_means(values, np.random.default_rng(SEED)), values.mean())
 
 
+def bootstrap_median(values: np.ndarray) -> Estimate:
+    """Median with its interval; for a few hundred values at most."""
+    if not np.isfinite(values).all():
+        return NOT_A_NUMBER
+    drawn = np.random.default_rng(SEED).choice(values, (RESAMPLES, len(values)))
+    return interval(np.median(drawn, axis=1), float(np.median(values)))
+
+
 def bootstrap_difference(first: np.ndarray, second: np.ndarray) -> Estimate:
     """Mean of the first minus mean of the second, two samples that share no case."""
     if not (np.isfinite(first).all() and np.isfinite(second).all()):

@@ -38,7 +38,7 @@ from hour9.graphs.nodes import READERS, surroundings
 from hour9.graphs.pictures import UNKNOWN, draw_embeddings, draw_ranking
 from hour9.graphs.settings import Gae
 from hour9.graphs.tables import Graph, find
-from hour9.task import Source, Tables, Task, UnknownName
+from hour9.task import Answer, Source, Tables, Task, UnknownName
 
 if TYPE_CHECKING:
     from great_expectations.expectations import Expectation
@@ -276,6 +276,20 @@ def draw(folder: Path, tables: Tables, pictures: Path) -> None:
     figure.savefig(pictures / "embeddings_in_two_dimensions,_coloured_by_class.png", dpi=110)
 
 
+def requests(tables: Tables, _: Answer | None = None) -> pd.DataFrame:
+    """The pairs of the cases."""
+    return tables["cases"][["one", "other"]]
+
+
+def describe(tables: Tables, asked: pd.DataFrame) -> pd.DataFrame:
+    """How many neighbours both nodes of a pair have, and how many of them they share."""
+    graph = Graph.of(tables)
+    edges, pairs = graph.edges.numpy(), positions(graph.nodes, asked).numpy()
+    degree = np.sort(np.bincount(edges.ravel(), minlength=len(graph.nodes))[pairs], axis=0)
+    shared = common_neighbours(edges, len(graph.nodes), pairs)
+    return pd.DataFrame({"fewer": degree[0], "more": degree[1], "shared": shared})
+
+
 TASK = Task(
     name="links",
     metric="accuracy",
@@ -286,5 +300,7 @@ TASK = Task(
     baseline=baseline,
     answer=answer,
     example=example,
+    requests=requests,
+    describe=describe,
     draw=draw,
 )

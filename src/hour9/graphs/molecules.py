@@ -32,9 +32,10 @@ from hour9.graphs.batches import Graphs, batches
 from hour9.graphs.gin import GIN
 from hour9.graphs.molecule_tables import edge_columns, in_order, node_columns, read_graph, to_graphs
 from hour9.graphs.set_to_set import SetToSetMPNN
+from hour9.sources.fingerprints import of_graphs
 from hour9.sources.moleculenet import read_molecules
 from hour9.sources.tudataset import read_tudataset
-from hour9.task import Source, Tables, Task, UnknownName
+from hour9.task import Answer, Source, Tables, Task, UnknownName
 
 if TYPE_CHECKING:
     from great_expectations.expectations import Expectation
@@ -290,6 +291,23 @@ def counts(tables: Tables) -> np.ndarray:  # (G, features)
     return np.hstack([part.to_numpy(float) for part in parts])
 
 
+def fingerprint(tables: Tables) -> pd.DataFrame:
+    """Graphs that differ in the names of their nodes only."""
+    nodes, edges = node_columns(tables), edge_columns(tables)
+    atoms = dict(list(in_order(tables).groupby("case")))
+    bonds = dict(list(tables["edges"].groupby("case")))
+    none = tables["edges"].head(0)
+
+    def parts(case: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        atom, bond = atoms[case], bonds.get(case, none)
+        place = pd.Index(atom["node"])
+        ends = np.stack([place.get_indexer(bond[end]) for end in ("source", "target")])
+        return atom[nodes].to_numpy(), ends, bond[edges].to_numpy()
+
+    cases = tables["cases"]["case"]
+    return of_graphs(cases, map(parts, cases))
+
+
 def answer(folder: Path) -> Callable[[pd.DataFrame], pd.DataFrame]:
     """Answers for graphs written as JSON in a column `graph`, in the order of the features.
 
@@ -307,20 +325,23 @@ def answer(folder: Path) -> Callable[[pd.DataFrame], pd.DataFrame]:
 
 def example(tables: Tables) -> pd.DataFrame:
     """Three graphs to ask about."""
-    requests = []
-    for case in tables["cases"]["case"].tail(3):
-        nodes, edges = (
-            table[table["case"] == case].drop(columns="case")
-            for table in (tables["nodes"], tables["edges"])
-        )
-        ends = edges[["source", "target"]].to_numpy().tolist()
-        carried = edges[edge_columns(tables)].to_numpy().tolist()
+    return requests({**tables, "cases": tables["cases"].tail(3)})
+
+
+def requests(tables: Tables, _: Answer | None = None) -> pd.DataFrame:
+    """The graphs of the cases."""
+    nodes, edges = (dict(list(tables[name].groupby("case"))) for name in ("nodes", "edges"))
+    none, asked = tables["edges"].head(0), []
+    for case in tables["cases"]["case"]:
+        joined = edges.get(case, none)
+        ends = joined[["source", "target"]].to_numpy().tolist()
+        carried = joined[edge_columns(tables)].to_numpy().tolist()
         graph = {
-            "nodes": nodes.sort_values("node")[node_columns(tables)].to_numpy().tolist(),
+            "nodes": nodes[case].sort_values("node")[node_columns(tables)].to_numpy().tolist(),
             "edges": [[*pair, *x] for pair, x in zip(ends, carried, strict=True)],
         }
-        requests.append(json.dumps(graph))
-    return pd.DataFrame({"graph": requests})
+        asked.append(json.dumps(graph))
+    return pd.DataFrame({"graph": asked})
 
 
 def draw(folder: Path, tables: Tables, pictures: Path) -> None:
@@ -338,6 +359,19 @@ def draw(folder: Path, tables: Tables, pictures: Path) -> None:
         )
 
 
+def describe(tables: Tables, asked: pd.DataFrame) -> pd.DataFrame:
+    """The size of each graph, and the means of what its nodes and edges carry."""
+    config = {"nodes": node_columns(tables), "edges": edge_columns(tables)}
+    found = read_graph(asked["graph"].tolist(), config)
+    parts = {name: found[name].groupby("case", sort=False) for name in ("nodes", "edges")}
+    order = [str(row) for row in range(len(asked))]
+    columns = {name: part.size().reindex(order).fillna(0) for name, part in parts.items()}
+    for name, part in parts.items():
+        means = part[config[name]].mean().reindex(order).fillna(0).add_prefix(f"{name} ")
+        columns |= dict(means.items())
+    return pd.DataFrame(columns).reset_index(drop=True)
+
+
 TASK = Task(
     name="molecules",
     metric=metric,
@@ -348,5 +382,8 @@ TASK = Task(
     baseline=baseline,
     answer=answer,
     example=example,
+    requests=requests,
+    describe=describe,
     draw=draw,
+    fingerprint=fingerprint,
 )

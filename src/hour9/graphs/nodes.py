@@ -41,7 +41,7 @@ from hour9.graphs.settings import OnNodes
 from hour9.graphs.tables import Graph, find
 from hour9.sources.fingerprints import of_arrays
 from hour9.sources.planetoid import download, read_planetoid
-from hour9.task import Source, Tables, Task, UnknownName
+from hour9.task import Answer, Source, Tables, Task, UnknownName
 
 if TYPE_CHECKING:
     from great_expectations.expectations import Expectation
@@ -354,6 +354,19 @@ def example(tables: Tables) -> pd.DataFrame:
     return tables["nodes"][["node"]].head(3)
 
 
+def requests(tables: Tables, _: Answer | None = None) -> pd.DataFrame:
+    """The nodes of the cases."""
+    return tables["cases"][["node"]]
+
+
+def describe(tables: Tables, asked: pd.DataFrame) -> pd.DataFrame:
+    """How connected the nodes are, how many features they have, and how large these are."""
+    features = tables["features"].groupby("node")["value"].agg(["count", "sum"])
+    own = features.reindex(asked["node"]).fillna(0).reset_index(drop=True)
+    degree = tables["nodes"].set_index("node")["degree"].reindex(asked["node"])
+    return own.assign(degree=degree.to_numpy())
+
+
 TASK = Task(
     name="nodes",
     metric="accuracy",
@@ -364,6 +377,8 @@ TASK = Task(
     baseline=baseline,
     answer=answer,
     example=example,
+    requests=requests,
+    describe=describe,
     fingerprint=fingerprint,
     perturb=perturb,
 )

@@ -6,6 +6,7 @@ a newer hour9: the code travels as an artifact and is imported aside.
 
 import importlib
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.protos.databricks_pb2 import BAD_REQUEST
 from mlflow.pyfunc import PythonModel
+
+ALONE = threading.RLock()
+"""`sys.modules` belongs to all threads: one of them at a time may put another package there."""
 
 
 class Candidate(PythonModel):
@@ -51,17 +55,18 @@ class Candidate(PythonModel):
 @contextmanager
 def code_of(folder: Path) -> Iterator[None]:
     """Inside the block `import hour9` means the package in this folder; after it, what it was."""
-    others = {name: module for name, module in sys.modules.items() if is_ours(name)}
-    for name in others:
-        del sys.modules[name]
-    sys.path.insert(0, str(folder))
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder))
-        for name in [name for name in sys.modules if is_ours(name)]:
+    with ALONE:
+        others = {name: module for name, module in [*sys.modules.items()] if is_ours(name)}
+        for name in others:
             del sys.modules[name]
-        sys.modules.update(others)
+        sys.path.insert(0, str(folder))
+        try:
+            yield
+        finally:
+            sys.path.remove(str(folder))
+            for name in [name for name in sys.modules if is_ours(name)]:
+                del sys.modules[name]
+            sys.modules.update(others)
 
 
 def is_ours(name: str) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import json
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ import pandas as pd
 
 from hour9.registry.lineage import dvc_md5
 from hour9.registry.tracking import connect
+
+ROUNDS = 30
+"""In which two versions are asked in turns."""
 
 
 class Unusable(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised
@@ -93,12 +97,47 @@ def check_bytes(version: Any, package: Package) -> list[str]:
 
 def score(package: Package, tables: dict[str, pd.DataFrame]) -> pd.Series:
     """Score by case, from the version's own weights and code. Raises Unusable where it fails."""
+    with own_task(package) as task:
+        scores = task.score(package.model, tables)
+    return scores.set_index("case")["score"]
+
+
+def answer_times(
+    package: Package, reference: Package, tables: dict[str, pd.DataFrame]
+) -> pd.DataFrame:
+    """Seconds that each takes for the same few requests, a row a round; who is first alternates."""
+    with own_task(package) as task:
+        requests = task.example(tables)
+        ours = task.answer(package.model)
+    with own_task(reference) as task:
+        theirs = task.answer(reference.model)
+    answering = {"seconds": ours, "reference": theirs}
+    for answer in answering.values():  # warm up
+        timed(answer, requests)
+    rows = []
+    for number in range(ROUNDS):
+        turns = sorted(answering, reverse=bool(number % 2))
+        rows.append({name: timed(answering[name], requests) for name in turns})
+    return pd.DataFrame(rows)
+
+
+def timed(answer: Callable[[pd.DataFrame], pd.DataFrame], requests: pd.DataFrame) -> float:
+    """Seconds until the answer is there. Raises Unusable where none comes."""
+    started = time.perf_counter()
+    try:
+        answer(requests)
+    except Exception as error:  # its own code, of whatever age
+        raise Unusable(f"{type(error).__name__}: {error}") from error
+    return time.perf_counter() - started
+
+
+@contextmanager
+def own_task(package: Package) -> Iterator[Any]:
+    """The task of the version's own code. Raises Unusable for whatever goes wrong inside."""
     from hour9.registry.model import code_of
 
     try:
         with code_of(package.code):
-            module = importlib.import_module(f"hour9.{package.topic}.{package.task}")
-            scores = module.TASK.score(package.model, tables)
+            yield importlib.import_module(f"hour9.{package.topic}.{package.task}").TASK
     except Exception as error:  # its own code, of whatever age
         raise Unusable(f"{type(error).__name__}: {error}") from error
-    return scores.set_index("case")["score"]

@@ -7,39 +7,20 @@ repaired by the next call: `settle` moves the aliases to what the journal's last
 from __future__ import annotations
 
 import getpass
-import json
 import os
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict
 
-from hour9.gates.champion import champion as champion_gate
-from hour9.gates.verdict import PASS, Verdict
-from hour9.params import DATA, read_params
+from hour9.gates.verdict import Verdict
+from hour9.params import read_params
 from hour9.registry import journal
+from hour9.registry.examination import Examination, Refused, examine, get_version
 from hour9.registry.journal import Entry
-from hour9.registry.lineage import dvc_md5, git_state
-from hour9.registry.packages import Unusable, check_bytes, score, unpack
+from hour9.registry.packages import check_bytes, unpack
 from hour9.registry.tracking import connect
-from hour9.registry.versions import CHALLENGER, JUDGED, judged
+from hour9.registry.versions import CHALLENGER
 
 CHAMPION, PREVIOUS = "champion", "previous"
 FORCED = "hour9.forced"  # tag of a version: why a person promoted it against the gates
-
-
-class Refused(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised
-    """The version is not let through; the message says by what, and what to do."""
-
-
-@dataclass(frozen=True)
-class Examination:
-    """What `promote` found about a version."""
-
-    version: Any
-    verdicts: list[Verdict]
-    broken: list[str] = field(default_factory=list)
-    """Bytes that are not those that were judged: no reason overrides it."""
-    objections: list[str] = field(default_factory=list)
-    """What speaks against it; a person's reason overrides it, and is kept for ever."""
 
 
 def promote(task: str, number: str = "", reason: str = "", who: str = "") -> Entry:
@@ -228,102 +209,6 @@ def with_models() -> list[str]:
     """The tasks of params.yaml that the registry knows."""
     search = connect().search_registered_models
     return [task for task in read_params()["tasks"] if search(f"name = '{task}'")]
-
-
-def get_version(task: str, number: str) -> Any:
-    """A version that hour9 made."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        version = connect().get_model_version(task, number)
-    except MlflowException:
-        known = sorted(int(v.version) for v in connect().search_model_versions(f"name = '{task}'"))
-        raise Refused(f"{task} has no version {number}; there are {known}") from None
-    if "hour9.identity" not in version.tags:
-        raise Refused(f"{task} version {number} was not registered by hour9: nothing judged it")
-    return version
-
-
-# Examining
-
-
-def examine(task: str, number: str, last: Entry | None) -> Examination:
-    """All that speaks for and against a version: bytes, staleness, its gates, the champion."""
-    version = get_version(task, number)
-    with unpack(version) as package:
-        broken = check_bytes(version, package)
-        if broken:
-            return Examination(version, [], broken)
-        objections = staleness(version)
-        verdicts = [Verdict(**gate) for gate in package.gates["gates"]]
-        fresh = [] if last is None else [against_champion(task, version, package, last.champion)]
-    for verdict in (*verdicts, *fresh):
-        if verdict.verdict != PASS:
-            objections.append(f"{verdict.name} {verdict.verdict}: {verdict.why}")
-    if not verdicts:
-        objections.append("no gate was asked")
-    text = json.dumps([asdict(verdict) for verdict in fresh])
-    connect().set_model_version_tag(task, number, JUDGED, text)
-    return Examination(version, [*verdicts, *fresh], [], objections)
-
-
-def staleness(version: Any) -> list[str]:
-    """Where the version is not of today's data, settings or code."""
-    task, tags = version.name, version.tags
-    found = []
-    data = DATA / task
-    if not data.exists():
-        found.append(f"{data} is not here to compare with; hour9 run --task {task}, or dvc pull")
-    elif dvc_md5(data) != tags["hour9.data_md5"]:
-        found.append("stale: it was judged on other data than data/ now holds")
-    section = read_params()["candidates"].get(tags["hour9.candidate"])
-    if section is not None and json.loads(tags["hour9.params"]) != section:
-        found.append("stale: params.yaml has other settings for its candidate now")
-    if tags.get("hour9.git_dirty") != "false" and not vouched(version):
-        found.append("it was made from a tree with changes that no commit holds")
-    return found
-
-
-def vouched(version: Any) -> bool:
-    """Whether the commit that is checked out makes these very bytes; if so, the version says it.
-
-    The changes may have been committed since. Then nothing is stale, and the outs are the same.
-    """
-    from hour9 import dag
-
-    tags, state = version.tags, git_state()
-    if state["git_dirty"] != "false" or tags["hour9.candidate"] not in read_params()["candidates"]:
-        return False
-    if judged(version.name, tags["hour9.candidate"]).identity != tags["hour9.identity"]:
-        return False
-    if {f"{kind}@{tags['hour9.candidate']}" for kind in ("train", "evaluate")} & dag.stale().keys():
-        return False
-    for name, value in state.items():
-        connect().set_model_version_tag(version.name, version.version, f"hour9.{name}", value)
-    return True
-
-
-def against_champion(task: str, version: Any, package: Any, champion: str) -> Verdict:
-    """Both scored on today's test cases, each by its own code."""
-    from hour9.task import read_tables
-
-    tables = read_tables(DATA / task)
-    tables["cases"] = tables["cases"].query("split == 'test'").reset_index(drop=True)
-    try:
-        rival = get_version(task, champion)
-        with unpack(rival) as theirs:
-            if broken := check_bytes(rival, theirs):
-                raise Unusable("; ".join(broken))
-            rivals = score(theirs, tables)
-    except (Refused, Unusable) as error:
-        return Verdict.hold("champion", f"version {champion} cannot be compared: {error}", 0.0)
-    evidence = tables["cases"][["case", "split"]].copy()
-    evidence["score"] = evidence["case"].map(score(package, tables))
-    evidence["champion"] = evidence["case"].map(rivals)
-    if evidence["champion"].isna().any():
-        lost = int(evidence["champion"].isna().sum())
-        return Verdict.hold("champion", f"version {champion} gives {lost} of the cases no score")
-    return champion_gate(evidence)
 
 
 def verdict_line(examined: Examination) -> str:

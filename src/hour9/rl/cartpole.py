@@ -33,7 +33,7 @@ from hour9.rl.environments import (
 from hour9.rl.episodes import AS_TRAINED, Policy, perturbed, play, returns, starts
 from hour9.rl.qnetwork import load_network
 from hour9.rl.watch import FILMED, Choose, animate, play_in_window
-from hour9.task import Source, Tables, Task
+from hour9.task import Answer, Source, Tables, Task
 
 if TYPE_CHECKING:
     from great_expectations.expectations import Expectation
@@ -282,6 +282,18 @@ def example(tables: Tables) -> pd.DataFrame:
     return transitions.filter(regex=r"^observation_").head(3)
 
 
+def requests(tables: Tables, answer: Answer) -> pd.DataFrame:
+    """All that the agent sees in the episodes of the cases."""
+    seen: list[pd.DataFrame] = []
+
+    def watched(observations: np.ndarray) -> np.ndarray:
+        seen.append(pd.DataFrame(observations).add_prefix("observation_"))
+        return answer(seen[-1])["action"].to_numpy()
+
+    episodes(tables, watched)
+    return pd.concat(seen).drop_duplicates(ignore_index=True)
+
+
 TASK = Task(
     name="cartpole",
     metric="return",
@@ -292,6 +304,7 @@ TASK = Task(
     baseline=baseline,
     answer=answer,
     example=example,
+    requests=requests,
     draw=draw,
     watch=watch,
     perturb=see_worse,

@@ -34,7 +34,7 @@ from hour9.rl.environments import (
 )
 from hour9.rl.maps import draw_map
 from hour9.rl.watch import FILMED, animate, play_in_window
-from hour9.task import SPLITS, Source, Tables, Task
+from hour9.task import SPLITS, Answer, Source, Tables, Task
 
 if TYPE_CHECKING:
     from great_expectations.expectations import Expectation
@@ -292,6 +292,22 @@ def example(tables: Tables) -> pd.DataFrame:
     return pd.DataFrame({"state": tables["cases"]["start"].head(3)})
 
 
+def requests(tables: Tables, answer: Answer) -> pd.DataFrame:
+    """The states that the agent comes by in the episodes of the cases; the likeliest, by chance."""
+    process = DecisionProcess.from_table(tables["transitions"])
+    states = np.arange(len(process.reward))
+    action = answer(pd.DataFrame({"state": states}))["action"].to_numpy()
+    outcome = process.probability[states, action].argmax(axis=1)
+    at, visited = tables["cases"]["start"].to_numpy(), []
+    for _ in range(int(tables["environment"]["max_steps"][0])):
+        if not len(at):
+            break
+        visited.append(at)
+        step = (at, action[at], outcome[at])
+        at = process.next_state[step][~process.terminated[step]]
+    return pd.DataFrame({"state": np.concatenate(visited)})
+
+
 TASK = Task(
     name="taxi",
     metric="return",
@@ -302,6 +318,7 @@ TASK = Task(
     baseline=baseline,
     answer=answer,
     example=example,
+    requests=requests,
     draw=draw,
     watch=watch,
     perturb=see_worse,

@@ -10,6 +10,8 @@ import pandas as pd
 SHINGLE = 3  # words
 ALIKE = 0.8  # Jaccard similarity from which on two texts are nearly the same
 PERMUTATIONS = 128
+ROUNDS = 4  # of hearing the neighbours
+LONGEST_WALK = 8
 
 
 def of_texts(cases: Iterable[str], texts: Iterable[str]) -> pd.DataFrame:
@@ -42,6 +44,66 @@ def shingles(text: str) -> tuple[str, ...]:
     words = re.findall(r"\w+", text.lower())
     triples = {" ".join(words[i : i + SHINGLE]) for i in range(max(1, len(words) - SHINGLE + 1))}
     return tuple(sorted(triples))
+
+
+def of_images(cases: Iterable[str], images: np.ndarray) -> pd.DataFrame:  # (N, X, Y, K)
+    """Columns case, fingerprint: the same picture, wherever it stands in the image and however
+    bright it is. Brightness counts in 16 steps from the darkest to the brightest."""
+    return of_arrays(cases, map(canonical, images))
+
+
+def canonical(image: np.ndarray) -> np.ndarray:  # (X, Y, K) -> (x, y, K)
+    """The image without its plain borders, as bright as can be."""
+    low, high = float(image.min()), float(image.max())
+    level = np.round((image - low) * (15 / max(high - low, 1.0))).astype(np.uint8)
+    drawn = (level != level[0, 0]).any(axis=-1)
+    rows, columns = (np.flatnonzero(drawn.any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        return level[:1, :1]
+    return level[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def of_graphs(
+    cases: Iterable[str], graphs: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]
+) -> pd.DataFrame:
+    """Columns case, fingerprint: the same graph, whatever its nodes are called.
+
+    A graph is its nodes' features (N, F), its edges (2, E), each once, and theirs (E, K).
+    """
+    return pd.DataFrame([(c, canonical_hash(*g)) for c, g in zip(cases, graphs, strict=True)],
+                        columns=["case", "fingerprint"])  # fmt: skip
+
+
+def canonical_hash(nodes: np.ndarray, edges: np.ndarray, edge_features: np.ndarray) -> str:
+    """Colours of the nodes, refined by their neighbours' (Weisfeiler & Leman 1968), and how many
+    closed walks there are of each length, which tells regular graphs apart.
+
+    Not complete, as no fast hash is: some graphs that differ have the same one.
+    """
+    colour = [digest(row) for row in np.asarray(nodes, float).tolist()]
+    heard = [digest(row) for row in np.asarray(edge_features, float).tolist()]
+    for _ in range(ROUNDS):
+        around: list[list[str]] = [[] for _ in colour]
+        for (one, other), kind in zip(np.asarray(edges).T.tolist(), heard, strict=True):
+            around[one].append(kind + colour[other])
+            around[other].append(kind + colour[one])
+        colour = [digest([own, sorted(near)]) for own, near in zip(colour, around, strict=True)]
+    return digest([sorted(colour), closed_walks(len(colour), np.asarray(edges))])
+
+
+def closed_walks(size: int, edges: np.ndarray) -> list[int]:
+    """The traces of the powers of the adjacency matrix, exactly, as long as they fit 64 bits."""
+    joined = np.zeros((size, size), np.uint64)
+    joined[edges[0], edges[1]] = joined[edges[1], edges[0]] = 1
+    power, found = joined, []
+    for _ in range(LONGEST_WALK - 1):
+        power = power @ joined  # wraps around, the same way for the same graph
+        found.append(int(np.trace(power)))
+    return found
+
+
+def digest(what: object) -> str:
+    return hashlib.sha256(repr(what).encode()).hexdigest()[:16]
 
 
 def of_arrays(cases: Iterable[str], arrays: Iterable[np.ndarray]) -> pd.DataFrame:

@@ -16,7 +16,7 @@ import pandas as pd
 from hour9.engine.settings import Source
 from hour9.sources.fingerprints import of_texts
 from hour9.sources.text import labelled_texts
-from hour9.task import Tables, Task
+from hour9.task import Answer, Tables, Task
 from hour9.transformers.perturb import hurried
 from hour9.transformers.probes import read_probes
 from hour9.transformers.requests import texts_of
@@ -172,6 +172,12 @@ def explain(folder: Path) -> Callable[[str], list[tuple[str, float]]]:
     return lambda text: explained_words(classifier, text)
 
 
+def requests(tables: Tables, _: Answer | None = None) -> pd.DataFrame:
+    """The texts of the cases."""
+    sentences, cases = tables["sentences"], tables["cases"]
+    return sentences.loc[sentences["case"].isin(cases["case"]), ["text"]]
+
+
 TASK = Task(
     name="sentiment",
     metric="accuracy",
@@ -182,6 +188,7 @@ TASK = Task(
     baseline=baseline,
     answer=answer,
     example=example,
+    requests=requests,
     draw=draw,
     explain=explain,
     probes=read_probes,

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from hour9.engine.settings import Source
-from hour9.task import PROBE, Tables, Task
+from hour9.task import PROBE, Answer, Tables, Task
 from hour9.transformers.passages import LONGEST, documents, file_passages, review_passages
 from hour9.transformers.probes import read_prompts
 from hour9.transformers.requests import texts_of
@@ -249,6 +249,11 @@ def draw(folder: Path, tables: Tables, pictures: Path) -> None:
     draw_samples(gpt, beginnings.head(3).tolist(), pictures / "written_by_the_model.png")
 
 
+def requests(tables: Tables, _: Answer | None = None) -> pd.DataFrame:
+    """The first words of each passage."""
+    return pd.DataFrame({"text": tables["cases"]["target"].str.split().str[:3].str.join(" ")})
+
+
 TASK = Task(
     name="textgen",
     metric="minus bits per byte",
@@ -259,6 +264,7 @@ TASK = Task(
     baseline=baseline,
     answer=answer,
     example=example,
+    requests=requests,
     draw=draw,
     probes=prompts,
 )

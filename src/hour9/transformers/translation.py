@@ -17,7 +17,7 @@ import pandas as pd
 
 from hour9.engine.settings import Source
 from hour9.sources.parallel import LONGEST, parallel_texts
-from hour9.task import Tables, Task
+from hour9.task import Answer, Tables, Task
 from hour9.transformers.dates import FIRST, write_dates
 from hour9.transformers.requests import SHOWN, texts_of
 
@@ -182,6 +182,12 @@ def draw(folder: Path, tables: Tables, pictures: Path) -> None:
     draw_alignment(load_translator(folder), pairs_of(tables), pictures)
 
 
+def requests(tables: Tables, _: Answer | None = None) -> pd.DataFrame:
+    """The texts of the cases."""
+    sentences, cases = tables["sentences"], tables["cases"]
+    return sentences.loc[sentences["case"].isin(cases["case"]), ["text"]]
+
+
 TASK = Task(
     name="translation",
     metric="match",
@@ -192,5 +198,6 @@ TASK = Task(
     baseline=baseline,
     answer=answer,
     example=example,
+    requests=requests,
     draw=draw,
 )

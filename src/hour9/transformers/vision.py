@@ -15,8 +15,9 @@ import pandas as pd
 
 from hour9.engine.settings import Source
 from hour9.sources.digits import BRIGHTEST, SIDE, choose_images, load_images
+from hour9.sources.fingerprints import of_images
 from hour9.sources.images import labelled_images
-from hour9.task import Tables, Task
+from hour9.task import Answer, Tables, Task
 
 if TYPE_CHECKING:
     from great_expectations.expectations import Expectation
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 LARGEST = 512  # pixels a side
 LOOSENESS = (0.1, 1.0, 10.0, 100.0)  # inverse penalties that the regression may choose from
 NEIGHBOURS = (1, 3, 5, 10)
+NOISE = 0.1  # of white, the standard deviation on a perturbed image
+MOVED = 16  # a perturbed image moves by up to one part in so many of its height
 ENOUGH = 5000  # training images that the baselines are fitted on, at most
 
 
@@ -156,6 +159,32 @@ def baseline(tables: Tables) -> pd.DataFrame:
     return pd.DataFrame(scores)
 
 
+def fingerprint(tables: Tables) -> pd.DataFrame:
+    """The same picture in another place of the image, or in another light, is the same case."""
+    data, pixels = pixels_of(tables)
+    return of_images(data["case"], pixels)
+
+
+def perturb(tables: Tables, seed: int) -> Tables:
+    """Each image moved a little to any side, and with noise on it."""
+    from scipy.ndimage import shift
+
+    random = np.random.default_rng(seed)
+    data, pixels = pixels_of(tables)
+    most = pixels.shape[1] / MOVED
+    moves = random.uniform(-most, most, (len(pixels), 2))  # pixels down, and to the right
+    moved = np.stack(
+        [
+            shift(image.astype(float), (*move, 0), order=1, mode="nearest")
+            for image, move in zip(pixels, moves, strict=True)
+        ]
+    )
+    noisy = moved + random.normal(0, NOISE * 255, moved.shape)
+    worse = noisy.round().clip(0, 255).astype(np.uint8)
+    images = data[["case", "height", "width", "colours"]]
+    return {**tables, "images": images.assign(pixels=[image.tobytes() for image in worse])}
+
+
 def answer(folder: Path) -> Callable[[pd.DataFrame], pd.DataFrame]:
     """Requests with a column `pixels`, a flat list of numbers in each -> label, confidence."""
     from hour9.transformers.vit import load_vit
@@ -206,6 +235,12 @@ def draw(folder: Path, tables: Tables, pictures: Path) -> None:
     draw_vit(load_vit(folder), *pixels_of(tables), pictures)
 
 
+def requests(tables: Tables, _: Answer | None = None) -> pd.DataFrame:
+    """The images of the cases."""
+    _, pixels = pixels_of(tables)
+    return pd.DataFrame({"pixels": pixels.reshape(len(pixels), -1).astype(int).tolist()})
+
+
 TASK = Task(
     name="vision",
     metric="accuracy",
@@ -216,5 +251,8 @@ TASK = Task(
     baseline=baseline,
     answer=answer,
     example=example,
+    requests=requests,
     draw=draw,
+    fingerprint=fingerprint,
+    perturb=perturb,
 )

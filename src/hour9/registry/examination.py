@@ -1,0 +1,202 @@
+"""What speaks for and against a version now: its bytes, its age, its gates, the model in charge."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from hour9.gates import AT_PROMOTION, GATES
+from hour9.gates.verdict import PASS, Verdict
+from hour9.params import DATA, MODELS, read_params
+from hour9.registry.journal import Entry
+from hour9.registry.lineage import dvc_md5, git_state
+from hour9.registry.packages import Package, Unusable, answer_times, check_bytes, score, unpack
+from hour9.registry.tracking import connect
+from hour9.registry.versions import JUDGED, judged
+from hour9.task import Tables, read_tables
+
+OF_STAGES = ("train", "evaluate", "judge")
+
+
+class Refused(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised
+    """The version is not let through; the message says by what, and what to do."""
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What `promote` found about a version."""
+
+    version: Any
+    verdicts: list[Verdict]
+    broken: list[str] = field(default_factory=list)
+    """Bytes that are not those that were judged: no reason overrides it."""
+    objections: list[str] = field(default_factory=list)
+    """What speaks against it; a person's reason overrides it, and is kept for ever."""
+
+
+def examine(task: str, number: str, last: Entry | None) -> Examination:
+    """Judge a version as it is now; what only now can be judged is written to its tags."""
+    version = get_version(task, number)
+    with unpack(version) as package:
+        broken = check_bytes(version, package)
+        if broken:
+            return Examination(version, [], broken)
+        verdicts = [Verdict(**gate) for gate in package.gates["gates"]]
+        objections = staleness(version, verdicts)
+        fresh = judge_now(package, last)
+    for verdict in (*verdicts, *fresh):
+        if verdict.verdict != PASS:
+            objections.append(f"{verdict.name} {verdict.verdict}: {verdict.why}")
+    if not verdicts:
+        objections.append("no gate was asked")
+    text = json.dumps([asdict(verdict) for verdict in fresh])
+    connect().set_model_version_tag(task, number, JUDGED, text)
+    return Examination(version, [*verdicts, *fresh], [], objections)
+
+
+def get_version(task: str, number: str) -> Any:
+    """A version that hour9 made."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        version = connect().get_model_version(task, number)
+    except MlflowException:
+        known = sorted(int(v.version) for v in connect().search_model_versions(f"name = '{task}'"))
+        raise Refused(f"{task} has no version {number}; there are {known}") from None
+    if "hour9.identity" not in version.tags:
+        raise Refused(f"{task} version {number} was not registered by hour9: nothing judged it")
+    return version
+
+
+# What was judged once: does it still hold?
+
+
+def staleness(version: Any, verdicts: list[Verdict]) -> list[str]:
+    """Where the version is not of today's data, settings, thresholds or code."""
+    task, tags = version.name, version.tags
+    candidate = tags["hour9.candidate"]
+    data, section = DATA / task, read_params()["candidates"].get(candidate)
+    found = []
+    if not data.exists():
+        found.append(f"{data} is not here to compare with; hour9 run --task {task}, or dvc pull")
+    elif dvc_md5(data) != tags["hour9.data_md5"]:
+        found.append("stale: it was judged on other data than data/ now holds")
+    if section is not None and json.loads(tags["hour9.params"]) != section:
+        found.append("stale: params.yaml has other settings for its candidate now")
+    if other := other_thresholds(task, verdicts):
+        found.append(f"stale: params.yaml now asks otherwise for {', '.join(other)}")
+    if not found and section is not None and (MODELS / task / candidate).exists():
+        found += other_code(version)
+    if tags.get("hour9.git_dirty") != "false" and not vouched(version):
+        found.append("it was made from a tree with changes that no commit holds")
+    return found
+
+
+def other_thresholds(task: str, verdicts: list[Verdict]) -> list[str]:
+    """The gates that were asked with another threshold than today's, or not at all."""
+    today = {
+        name: limit
+        for name, limit in read_params()["tasks"][task]["thresholds"].items()
+        if limit is not None and name in GATES
+    }
+    then = {verdict.name: verdict.threshold for verdict in verdicts}
+    return sorted(name for name in today | then if today.get(name) != then.get(name))
+
+
+def other_code(version: Any) -> list[str]:
+    """Whether today's code makes, or would make, other bytes of the same data and settings."""
+    task, candidate = version.name, version.tags["hour9.candidate"]
+    if judged(task, candidate).identity != version.tags["hour9.identity"]:
+        return ["stale: the same settings have other results now, so the code has changed"]
+    if stages := stale_stages(candidate):
+        return [
+            f"stale: DVC would run {', '.join(stages)} again; hour9 run --candidate {candidate}"
+        ]
+    return []
+
+
+def stale_stages(candidate: str) -> list[str]:
+    """What DVC would run again of a candidate."""
+    from hour9 import dag
+
+    stale = dag.stale()
+    return [name for kind in OF_STAGES if (name := f"{kind}@{candidate}") in stale]
+
+
+def vouched(version: Any) -> bool:
+    """Whether the commit that is checked out makes these very bytes; if so, the version says it.
+
+    The changes may have been committed since. Then nothing is stale, and the outs are the same.
+    """
+    tags, state = version.tags, git_state()
+    candidate = tags["hour9.candidate"]
+    if state["git_dirty"] != "false" or candidate not in read_params()["candidates"]:
+        return False
+    if judged(version.name, candidate).identity != tags["hour9.identity"]:
+        return False
+    if stale_stages(candidate):
+        return False
+    for name, value in state.items():
+        connect().set_model_version_tag(version.name, version.version, f"hour9.{name}", value)
+    return True
+
+
+# What can only be judged now
+
+
+def judge_now(package: Package, last: Entry | None) -> list[Verdict]:
+    """The version beside the champion of this moment, and beside the task's reference."""
+    section = read_params()["tasks"][package.task]
+    limit = section["thresholds"].get("latency")
+    try:
+        tables = read_tables(DATA / package.task)
+        if "cases" not in tables:
+            return []  # no data here: staleness says so
+    except (OSError, ValueError):
+        return []  # not readable: other data than was judged, as staleness says
+    found = []
+    if last is not None:
+        version = last.champion
+        found.append(
+            beside("champion", version, package.task, 0.0, lambda p: compared(package, p, tables))
+        )
+    if limit is not None:
+        version = newest(package.task, section["reference"])
+        found.append(
+            beside("latency", version, package.task, limit,
+                   lambda p: answer_times(package, p, tables))
+        )  # fmt: skip
+    return found
+
+
+def beside(
+    gate: str, number: str, task: str, limit: float, measure: Callable[[Package], Any]
+) -> Verdict:
+    """A gate over what is measured beside another version; a hold where that cannot be done."""
+    try:
+        other = get_version(task, number)
+        with unpack(other) as package:
+            if broken := check_bytes(other, package):
+                raise Unusable("; ".join(broken))
+            return AT_PROMOTION[gate](measure(package), limit)
+    except (Refused, Unusable) as error:
+        return Verdict.hold(gate, f"version {number} cannot be compared: {error}", limit)
+
+
+def compared(package: Package, champion: Package, tables: Tables) -> Any:
+    """Both scored on today's test cases, each by its own code."""
+    cases = tables["cases"].query("split == 'test'").reset_index(drop=True)
+    asked = {**tables, "cases": cases}
+    rivals = cases["case"].map(score(champion, asked))
+    if lost := int(rivals.isna().sum()):
+        raise Unusable(f"it gives {lost} of the cases no score")
+    return cases.assign(score=cases["case"].map(score(package, asked)), champion=rivals)
+
+
+def newest(task: str, candidate: str) -> str:
+    """The last version of a candidate that was registered."""
+    found = connect().search_model_versions(f"name = '{task}'")
+    numbers = [int(v.version) for v in found if v.tags.get("hour9.candidate") == candidate]
+    return str(max(numbers, default="of the reference"))
