@@ -141,6 +141,10 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("--json", action="store_true", help="for programs")
     add.set_defaults(command=ask.monitor)
 
+    add = commands.add_parser("docs", help="draw Great Expectations' pages about a task's data")
+    add.add_argument("task")
+    add.set_defaults(command=docs)
+
     add = commands.add_parser("clean", help="say what nothing asks for any more, and delete it")
     add.add_argument("--yes", action="store_true", help="delete without asking")
     add.set_defaults(command=clean)
@@ -355,6 +359,22 @@ def hashes(row: dict[str, Any]) -> dict[str, str | None]:
 
     folders = {"model_md5": MODELS / row["task"] / row["candidate"], "data_md5": DATA / row["task"]}
     return {name: dvc_md5(path) if path.exists() else None for name, path in folders.items()}
+
+
+def docs(asked: argparse.Namespace) -> int:
+    """Draw the Data Docs of a task, and say where they are and what they ask of a network."""
+    from hour9.config import check_task
+    from hour9.params import DATA
+
+    task = check_task(asked.task)
+    if not (DATA / task).exists():
+        print(f"there is no data/{task} yet; hour9 run --task {task}", file=sys.stderr)
+        return 2
+    from hour9 import data_docs
+
+    print(data_docs.build(task))
+    print("a browser that opens it loads scripts from other hosts; `make ui` serves it, too")
+    return 0
 
 
 def clean(asked: argparse.Namespace) -> int:
