@@ -174,7 +174,8 @@ def test_a_run_from_the_form_that_failed_is_retried_and_repeats_only_what_is_sta
         form(ui, page, "pipeline/pipeline")
         choose(page, 1, "taxi")
         page.get_by_role("button", name="Add item").click()
-        page.locator("textarea").last.fill("candidates.taxi-qlearning.seed=1")
+        page.locator("textarea").nth(1).wait_for()  # the item's stands before the pool's
+        page.locator("textarea").first.fill("candidates.taxi-qlearning.seed=1")
         run = submit(ui, page, "pipeline")
         failed = state(ui, run, "Failed", "Completed", "Crashed")
         assert f"{EVALUATE} failed" in failed["message"]
