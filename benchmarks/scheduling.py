@@ -109,7 +109,7 @@ def write_params(taxis: int, steps: int) -> None:
     task, candidate = params["tasks"]["taxi"], params["candidates"]["taxi-qlearning"]
     names = ["taxi", "taxi2"][:taxis]
     params["weights"] = {}
-    params["tasks"] = {name: dict(task) for name in names}
+    params["tasks"] = {name: task | {"reference": f"{name}-qlearning"} for name in names}
     params["candidates"] = {
         f"{name}-qlearning": candidate
         | {"task": name, "parent": f"data/{name}", "steps": steps, "check_every": steps // 10}
