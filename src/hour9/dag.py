@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
 
+from hour9 import lockfile
+from hour9.lockfile import DVC_LOCK
 from hour9.params import STATE, UnknownName, read_params
 from hour9.registry.lineage import git
 
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from dvc.repo import Repo
 
 DVC_YAML = "dvc.yaml"
-DVC_LOCK = "dvc.lock"
 SITE_CACHE = STATE / "dvc"
 LOGS = STATE / "logs"
 FOLLOW_SECONDS = 0.3
@@ -67,8 +68,10 @@ def open_repo() -> Repo:
     os.environ.setdefault("DVC_SITE_CACHE_DIR", str(SITE_CACHE))
     os.environ.setdefault("DVC_NO_ANALYTICS", "1")
     os.environ["SHELL"] = "/bin/sh"  # DVC runs the commands in the user's own, whatever it is
+    from dvc import dvcfile
     from dvc.repo import Repo
 
+    dvcfile.modify_yaml = lockfile.modify
     logging.getLogger("dvc").setLevel(logging.CRITICAL)  # no bars, no chatter: stages speak
     return Repo(_wait_for_lock=True)
 
@@ -192,15 +195,13 @@ def would_run(name: str) -> bool:
 
 def entries(names: Iterable[str]) -> dict[str, Any]:
     """What dvc.lock holds of these stages: names and hashes."""
-    lock = YAML(typ="safe", pure=True).load(Path("dvc.lock"))["stages"]
+    lock = YAML(typ="safe", pure=True).load(Path(DVC_LOCK))["stages"]
     return {name: lock[name] for name in names}
 
 
 def adopt(known: dict[str, Any]) -> None:
     """Make another machine's entries of dvc.lock this one's, and fetch the outs they name."""
-    from dvc.utils.serialize import modify_yaml
-
-    with open_repo() as repo, repo.lock, modify_yaml("dvc.lock") as lock:
+    with open_repo() as repo, repo.lock, lockfile.modify(DVC_LOCK) as lock:
         lock.setdefault("schema", "2.0")
         lock["stages"] = lock.get("stages", {}) | known
     if known:
@@ -266,13 +267,11 @@ def unreferenced(known: Iterable[str]) -> list[Path]:
 
 def sort_lock(order: Iterable[str]) -> None:
     """Put dvc.lock in the order of a serial `dvc repro`: DVC appends in order of completion."""
-    from dvc.utils.serialize import modify_yaml
-
     rank = {name: place for place, name in enumerate(order)}
     with open_repo() as repo, repo.lock:
-        if not Path("dvc.lock").exists():
+        if not Path(DVC_LOCK).exists():
             return
-        with modify_yaml("dvc.lock") as lock:
+        with lockfile.modify(DVC_LOCK) as lock:
             entries = lock["stages"]
             wanted = sorted(entries, key=lambda name: rank.get(name, len(rank)))
             if list(entries) != wanted:

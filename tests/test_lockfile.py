@@ -1,0 +1,75 @@
+"""dvc.lock, rewritten a stage at a time: the bytes are DVC's own."""
+
+import shutil
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dvc.utils.serialize import modify_yaml
+
+from hour9 import lockfile
+
+LOCK = Path(__file__).parents[1] / "dvc.lock"
+
+
+def rerun(stages: dict[str, Any]) -> None:
+    """What DVC does after a stage: its entry is another object, with other hashes."""
+    name = list(stages)[len(stages) // 2]
+    entry = deepcopy(dict(stages[name]))
+    entry["deps"][0]["md5"] = "0" * 32
+    entry["params"] = {
+        "params.yaml": {"a": {"text": "it's: " + "long " * 40, "none": None, "b": 1e-5}}
+    }
+    stages[name] = entry
+
+
+def add(stages: dict[str, Any]) -> None:
+    stages["late@one"] = {"cmd": "true", "outs": [{"path": "x", "hash": "md5", "md5": "1" * 32}]}
+
+
+def turn(stages: dict[str, Any]) -> None:
+    order = list(reversed(stages))
+    for name in order:
+        stages[name] = stages.pop(name)
+
+
+def drop(stages: dict[str, Any]) -> None:
+    del stages[next(iter(stages))]
+
+
+@pytest.mark.parametrize("change", [rerun, add, turn, drop])
+def test_the_bytes_are_those_that_dvc_writes(change: Any, tmp_path: Path) -> None:
+    written = []
+    for name, modify in [("ours", lockfile.modify), ("dvc", modify_yaml)]:
+        copy = tmp_path / name / "dvc.lock"
+        copy.parent.mkdir()
+        shutil.copy(LOCK, copy)
+        with modify(copy) as data:
+            change(data["stages"])
+        written.append(copy.read_bytes())
+    assert written[0] == written[1]
+    assert written[0] != LOCK.read_bytes()
+
+
+def test_a_lock_with_more_than_stages_is_left_to_dvc(tmp_path: Path) -> None:
+    lock = tmp_path / "dvc.lock"
+    lock.write_text("schema: '2.0'\nstages:\n  a:\n    cmd: x\ndatasets:\n- name: d # mine\n")
+    with lockfile.modify(lock) as data:
+        data["stages"]["b"] = {"cmd": "y"}
+    assert "  b:\n    cmd: y\ndatasets:\n- name: d # mine\n" in lock.read_text()
+
+
+def test_a_missing_lock_is_made(tmp_path: Path) -> None:
+    with lockfile.modify(tmp_path / "dvc.lock") as data:
+        data |= {"schema": "2.0", "stages": {"a": {"cmd": "x"}}}
+    assert (tmp_path / "dvc.lock").read_text() == "schema: '2.0'\nstages:\n  a:\n    cmd: x\n"
+
+
+def test_an_error_inside_the_block_leaves_the_lock_as_it_was(tmp_path: Path) -> None:
+    lock = tmp_path / "dvc.lock"
+    shutil.copy(LOCK, lock)
+    with pytest.raises(KeyError), lockfile.modify(lock) as data:
+        del data["stages"]["none of these"]
+    assert lock.read_bytes() == LOCK.read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == ["dvc.lock"]
