@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -126,17 +126,16 @@ def pipeline(
     logger = get_run_logger()
     os.environ[FLOW_VARIABLE] = str(runtime.flow_run.id)
     plan = Plan(run.Slots(run.cores()), pool, remote.commit_to_send(settings) if pool else "")
-    with run.one_run(logger.info):
+    with run.one_run(logger.info) as this:
         for line in set_params(settings):
             logger.info(line)
-        every = dag.stages()
         names = {"topic": topic, "task": task, "candidate": candidate}
-        chosen = dag.select(every, **{k: v for k, v in names.items() if v != ALL})
+        chosen = dag.select(this.stages, **{k: v for k, v in names.items() if v != ALL})
         try:
             with run.warmed():
-                done = run_all(chosen, plan)
+                done = run_all(chosen, plan, this.stale)
         finally:
-            dag.sort_lock(stage.name for stage in every)
+            dag.sort_lock(stage.name for stage in this.stages)
         if os.environ.get(PUSH):
             shared = [stage.name for stage in chosen if stage.kind not in ("register", "report")]
             dag.push(shared, runs=True)
@@ -144,9 +143,9 @@ def pipeline(
     return done
 
 
-def run_all(chosen: list[dag.Stage], plan: Plan) -> dict[str, str]:
+def run_all(chosen: list[dag.Stage], plan: Plan, stale: Iterable[str]) -> dict[str, str]:
     """A task for each stage, after those it needs; all of them end before this returns."""
-    why = dict.fromkeys(dag.stale(), "stale")
+    why = dict.fromkeys(stale, "stale")
     why |= dict.fromkeys(filter(None, os.environ.get("HOUR9_FORCE", "").split(",")), FORCED)
     futures: dict[str, PrefectFuture[str]] = {}
     for place, stage in enumerate(chosen):

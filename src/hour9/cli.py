@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import atexit
-import json
 import os
 import sys
-import time
-from contextlib import ExitStack, redirect_stderr
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from hour9 import ask, release
-from hour9.params import PARAMS, STATE
+from hour9 import ask, bring_up, release, standing
+from hour9.params import PARAMS
 from hour9.stage import ENVIRONMENT
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    pass
 
 WAY_OUT = {  # what to do where a tool stopped on its own files
     "dvc": "if dvc.lock is damaged: git checkout dvc.lock; without git, first: "
@@ -71,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
         help="change params.yaml first, e.g. candidates.nodes-gcn.seed=1",
     )
     add.add_argument("--pool", default="", help="train and evaluate on its workers; see `worker`")
-    add.set_defaults(command=run)
+    add.set_defaults(command=bring_up.run)
 
     add = commands.add_parser("worker", help="lend this machine: take stages of `run --pool`")
     add.add_argument("--pool", default="workers")
@@ -92,7 +87,7 @@ def parser() -> argparse.ArgumentParser:
 
     add = commands.add_parser("status", help="where every candidate stands")
     add.add_argument("--json", action="store_true", help="for programs")
-    add.set_defaults(command=status)
+    add.set_defaults(command=standing.status)
 
     add = commands.add_parser("report", help="draw reports/index.html again")
     add.set_defaults(command=report)
@@ -161,19 +156,6 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def run(asked: argparse.Namespace) -> int:
-    """Do what is stale, through Prefect; where nothing is, say so without starting it."""
-    from hour9 import config, remote
-    from hour9 import run as runs
-
-    if asked.pool:
-        remote.commit_to_send(asked.settings)
-    with runs.one_run():
-        for line in config.set_params(asked.settings):
-            print(line)
-        return run_stale(asked.topic, asked.task, asked.candidate, asked.pool)
-
-
 def worker(asked: argparse.Namespace) -> int:
     """Take stages that others send, until stopped."""
     from hour9 import remote
@@ -194,171 +176,6 @@ def sweep(asked: argparse.Namespace) -> int:
             asked.task, asked.candidate, asked.trials, asked.seed, asked.at_once, asked.pool
         )
     return 0
-
-
-def run_stale(topic: str, task: str, candidate: str, pool: str = "") -> int:
-    """The run itself, when it is this process's turn."""
-    from hour9 import dag
-    from hour9 import run as runs
-    from hour9.report import PAGE
-
-    started = time.time()
-    runs.TIMELINE.write_text("")
-    every = dag.stages()
-    chosen = dag.select(every, topic, task, candidate)
-    tasks = [stage.subject for stage in chosen if stage.kind == "register"]
-    check = runs.RegistryCheck(tasks)
-    stale = dag.stale()
-    todo = [stage.name for stage in chosen if stage.name in stale]
-    agrees = check.agrees()
-    runs.note("status", started)
-    if not todo and agrees and PAGE.exists():
-        dag.sort_lock(stage.name for stage in every)
-        print(f"Nothing to do: {len(chosen)} stages are up to date and the registry agrees.")
-        show_table(tasks)
-        return 0
-    behind = [] if agrees else [f"register@{name}" for name in tasks]
-    print(f"changed: {', '.join(todo or behind or ['no page'])}; starting Prefect")
-    names = {"topic": topic, "task": task, "candidate": candidate}
-    parameters = {name: value or "all" for name, value in names.items()} | {"pool": pool}
-    run_flow(parameters, len(chosen), [*behind, "report"])
-    ended = time.time()
-    show_table(tasks)
-    show_times(runs.where_time_went(started, ended), ended - started)
-    print("\nreport  reports/index.html\nUIs     make ui")
-    return 0
-
-
-def run_flow(parameters: dict[str, str], total: int, force: list[str]) -> None:
-    """Run the flow in this process, on a Prefect server of its own or the one that `ui` serves."""
-    from hour9 import run as runs
-    from hour9 import servers
-    from hour9.progress import Board
-
-    started = time.time()
-    last_of_all = ExitStack()
-    atexit.register(last_of_all.close)  # before Prefect's own: it still sends its last logs then
-    with runs.warmed():  # the libraries and the server load while we import Prefect
-        api = last_of_all.enter_context(servers.prefect_server())
-        os.environ |= {
-            "HOUR9_FORCE": ",".join(force),
-            "PREFECT_API_URL": api,
-            "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # the board shows the logs
-        }
-        sys.path.insert(0, str(Path.cwd()))
-        from flows.pipeline import pipeline
-
-        servers.wait_for(f"{api}/health")
-        with (
-            (STATE / "tools.log").open("w") as chatter,
-            redirect_stderr(chatter),  # the tools' own bars would tear the board
-            Board(total, on_first=lambda: runs.note("prefect", started)),
-        ):
-            state = pipeline(**parameters, return_state=True)
-    if not state.is_completed():
-        raise RunFailed(str(state.result(raise_on_failure=False)))
-
-
-class RunFailed(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised
-    """The flow ended with an error; the message is what its stages said."""
-
-
-def show_table(tasks: list[str], rows: list[dict[str, Any]] | None = None) -> None:
-    """The candidates of these tasks: score with interval, baseline, verdict, version, alias."""
-    from rich.table import Table
-
-    colours = {"pass": "green", "hold": "yellow", "reject": "red"}
-    table = Table(box=None, pad_edge=False)
-    for heading in ("candidate", "metric on test", "baseline", "verdict", "version", "alias"):
-        table.add_column(heading, no_wrap=True)
-    for row in read_standing() if rows is None else rows:
-        if row["task"] not in tasks:
-            continue
-        score = "–"
-        if row["score"] is not None:
-            low, high = row["interval"]
-            score = f"{row['metric']} {row['score']:.4g} [{low:.4g}, {high:.4g}]"
-        verdict = row["verdict"] or "not judged"
-        table.add_row(
-            row["candidate"],
-            score.replace("[", r"\["),
-            "–" if row["baseline"] is None else f"{row['baseline']:.4g}",
-            f"[{colours.get(verdict, 'default')}]{verdict}[/]",
-            str(row["version"] or "–"),
-            ", ".join(row["aliases"]) or "–",
-        )
-    show(table)
-
-
-def show(table: Table) -> None:
-    """Print a table, whole even where the output is no terminal and has no width."""
-    from rich.console import Console
-
-    console = Console()
-    wide = Console(width=max(console.width, 130)) if not console.is_terminal else console
-    wide.print()
-    wide.print(table)
-
-
-def read_standing() -> list[dict[str, Any]]:
-    """The candidates' standing as the report last had it."""
-    from hour9.report import STANDING, standing
-
-    return json.loads(STANDING.read_text()) if STANDING.exists() else standing()
-
-
-def show_times(seconds: dict[str, float], total: float) -> None:
-    """Where the wall time went."""
-    from rich.table import Table
-
-    work = sum(seconds.get(kind, 0.0) for kind in ("training", "evaluation"))
-    table = Table("where the time went", "seconds", box=None, pad_edge=False)
-    for kind, value in sorted(seconds.items(), key=lambda item: -item[1]):
-        table.add_row(kind, f"{value:7.1f}")
-    table.add_row("neither training nor evaluation", f"{total - work:7.1f}")
-    table.add_row("all", f"{total:7.1f}")
-    show(table)
-
-
-def status(asked: argparse.Namespace) -> int:
-    """Print every candidate's standing, and what is stale."""
-    from hour9 import dag
-    from hour9.report import standing
-
-    try:
-        stale = dag.stale()
-    except dag.Busy as busy:
-        print(busy, file=sys.stderr)
-        stale = {}
-    rows = [{**row, **hashes(row), "stale": is_stale(row, stale)} for row in standing()]
-    if asked.json:
-        print(json.dumps(rows, indent=2))
-        return 0
-    from hour9.params import read_params
-    from hour9.run import RegistryCheck
-
-    show_table(list(read_params()["tasks"]), rows)
-    if stale:
-        print(f"\n{len(stale)} stages are stale: {', '.join(stale)}\nhour9 run brings them up")
-    if not RegistryCheck(read_params()["tasks"]).agrees():
-        print("the registry is behind the outs: hour9 run registers them")
-    return 0
-
-
-def is_stale(row: dict[str, Any], stale: dict[str, Any]) -> bool:
-    """Whether some stage that the candidate stands on would run again."""
-    of_task = {f"{kind}@{row['task']}" for kind in ("ingest", "validate", "register")}
-    of_candidate = {f"{kind}@{row['candidate']}" for kind in ("train", "evaluate", "judge")}
-    return bool((of_task | of_candidate) & stale.keys())
-
-
-def hashes(row: dict[str, Any]) -> dict[str, str | None]:
-    """DVC's hashes of the candidate's model and data, as they lie on disk."""
-    from hour9.params import DATA, MODELS
-    from hour9.registry.lineage import dvc_md5
-
-    folders = {"model_md5": MODELS / row["task"] / row["candidate"], "data_md5": DATA / row["task"]}
-    return {name: dvc_md5(path) if path.exists() else None for name, path in folders.items()}
 
 
 def docs(asked: argparse.Namespace) -> int:

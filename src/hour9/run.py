@@ -14,7 +14,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -43,14 +45,28 @@ KINDS = {  # in this order an instant is attributed: what counts most of what ru
 REST = "DVC and waiting between stages"
 
 
+class Run:
+    """What DVC said of the DAG when the run began: the command and its flow both want to know."""
+
+    current: Run
+
+    @cached_property
+    def stages(self) -> list[dag.Stage]:
+        return dag.stages()
+
+    @cached_property
+    def stale(self) -> dict[str, Any]:
+        return dag.stale()
+
+
 @contextmanager
-def one_run(say: Callable[[str], None] = print) -> Iterator[None]:
+def one_run(say: Callable[[str], None] = print) -> Iterator[Run]:
     """One run at a time in a checkout; a second waits and says for whom.
 
     Inside its own block it is free: the command holds it around the flow that asks for it too.
     """
     if os.environ.get(HOLDER) == str(os.getpid()):
-        yield
+        yield Run.current
         return
     STATE.mkdir(exist_ok=True)
     with RUN_LOCK.open("a+") as file:
@@ -64,8 +80,9 @@ def one_run(say: Callable[[str], None] = print) -> Iterator[None]:
         file.write(f"process {os.getpid()} since {time.strftime('%H:%M:%S')}")
         file.flush()
         os.environ[HOLDER] = str(os.getpid())
+        Run.current = Run()
         try:
-            yield
+            yield Run.current
         finally:
             del os.environ[HOLDER]
             file.truncate(0)

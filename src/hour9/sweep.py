@@ -75,8 +75,8 @@ def sweep(
     if (of := load_settings(candidate).task) != task:
         raise UnknownName(f"{candidate} is a candidate of {of}, not of {task}")
     space(load_settings(candidate))  # refused here, before anything runs
-    with run.one_run(say), run.warmed():
-        every = dag.stages()
+    with run.one_run(say) as this, run.warmed():
+        every = this.stages
         for name in before_training(candidate, every):
             dag.reproduce(name, say)
         (training,) = (stage for stage in every if stage.name == f"train@{candidate}")

@@ -1,0 +1,109 @@
+"""`hour9 run`: bring the pipeline, or a part of it, up to date."""
+
+from __future__ import annotations
+
+import argparse
+import atexit
+import os
+import sys
+import time
+from contextlib import ExitStack, redirect_stderr
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hour9.params import STATE
+from hour9.standing import show, show_table
+
+if TYPE_CHECKING:
+    from hour9.run import Run
+
+
+class RunFailed(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised
+    """The flow ended with an error; the message is what its stages said."""
+
+
+def run(asked: argparse.Namespace) -> int:
+    """Do what is stale, through Prefect; where nothing is, say so without starting it."""
+    from hour9 import config, remote
+    from hour9 import run as runs
+
+    if asked.pool:
+        remote.commit_to_send(asked.settings)
+    with runs.one_run() as this:
+        for line in config.set_params(asked.settings):
+            print(line)
+        return run_stale(this, asked.topic, asked.task, asked.candidate, asked.pool)
+
+
+def run_stale(this: Run, topic: str, task: str, candidate: str, pool: str = "") -> int:
+    """The run itself, when it is this process's turn."""
+    from hour9 import dag
+    from hour9 import run as runs
+    from hour9.report import PAGE
+
+    started = time.time()
+    runs.TIMELINE.write_text("")
+    chosen = dag.select(this.stages, topic, task, candidate)
+    tasks = [stage.subject for stage in chosen if stage.kind == "register"]
+    check = runs.RegistryCheck(tasks)
+    todo = [stage.name for stage in chosen if stage.name in this.stale]
+    agrees = check.agrees()
+    runs.note("status", started)
+    if not todo and agrees and PAGE.exists():
+        dag.sort_lock(stage.name for stage in this.stages)
+        print(f"Nothing to do: {len(chosen)} stages are up to date and the registry agrees.")
+        show_table(tasks)
+        return 0
+    behind = [] if agrees else [f"register@{name}" for name in tasks]
+    print(f"changed: {', '.join(todo or behind or ['no page'])}; starting Prefect")
+    names = {"topic": topic, "task": task, "candidate": candidate}
+    parameters = {name: value or "all" for name, value in names.items()} | {"pool": pool}
+    run_flow(parameters, len(chosen), [*behind, "report"])
+    ended = time.time()
+    show_table(tasks)
+    show_times(runs.where_time_went(started, ended), ended - started)
+    print("\nreport  reports/index.html\nUIs     make ui")
+    return 0
+
+
+def run_flow(parameters: dict[str, str], total: int, force: list[str]) -> None:
+    """Run the flow in this process, on a Prefect server of its own or the one that `ui` serves."""
+    from hour9 import run as runs
+    from hour9 import servers
+    from hour9.progress import Board
+
+    started = time.time()
+    last_of_all = ExitStack()
+    atexit.register(last_of_all.close)  # before Prefect's own: it still sends its last logs then
+    with runs.warmed():  # the libraries and the server load while we import Prefect
+        api = last_of_all.enter_context(servers.prefect_server())
+        os.environ |= {
+            "HOUR9_FORCE": ",".join(force),
+            "PREFECT_API_URL": api,
+            "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # the board shows the logs
+        }
+        sys.path.insert(0, str(Path.cwd()))
+        from flows.pipeline import pipeline
+
+        servers.wait_for(f"{api}/health")
+        with (
+            (STATE / "tools.log").open("w") as chatter,
+            redirect_stderr(chatter),  # the tools' own bars would tear the board
+            Board(total, on_first=lambda: runs.note("prefect", started)),
+        ):
+            state = pipeline(**parameters, return_state=True)
+    if not state.is_completed():
+        raise RunFailed(str(state.result(raise_on_failure=False)))
+
+
+def show_times(seconds: dict[str, float], total: float) -> None:
+    """Where the wall time went."""
+    from rich.table import Table
+
+    work = sum(seconds.get(kind, 0.0) for kind in ("training", "evaluation"))
+    table = Table("where the time went", "seconds", box=None, pad_edge=False)
+    for kind, value in sorted(seconds.items(), key=lambda item: -item[1]):
+        table.add_row(kind, f"{value:7.1f}")
+    table.add_row("neither training nor evaluation", f"{total - work:7.1f}")
+    table.add_row("all", f"{total:7.1f}")
+    show(table)
