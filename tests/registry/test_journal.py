@@ -60,8 +60,14 @@ def test_an_answer_lost_on_the_way_does_not_write_twice(client):
 @pytest.mark.parametrize(
     ("harm", "said"),
     [
-        (lambda c: c.delete_registered_model("toy.journal.0002"), "entries 2 to 2 of toy are gone"),
-        (lambda c: c.delete_registered_model("toy.journal.0003"), "entries 3 to 3 of toy are gone"),
+        (
+            lambda c: c.delete_registered_model("toy.journal.0002"),
+            "entries 2 to 2 of toy are gone or unreadable",
+        ),
+        (
+            lambda c: c.delete_registered_model("toy.journal.0003"),
+            "entries 3 to 3 of toy are gone or unreadable",
+        ),
         (lambda c: rewrite(c, 2), "entry 2 of toy was changed after 3 was written"),
         (lambda c: rewrite(c, 3), "entry 3 of toy was changed after it was written"),
     ],
@@ -100,3 +106,35 @@ def test_an_entry_knows_whether_the_aliases_followed(client):
     append(FIRST, entries("toy")[-1])
     assert [applied for _, applied in journal.read("toy")] == [True, False]
     assert APPLIED in client.get_registered_model("toy.journal.0001").tags
+
+
+def test_two_that_say_the_same_at_the_same_moment_are_still_two(client):
+    """Same person, version and second: only one of them wrote the entry."""
+    append(replace(FIRST, token="a"), None)
+    with pytest.raises(Overtaken):
+        append(replace(FIRST, token="b"), None)
+
+
+def test_an_entry_made_unreadable_is_a_break_and_no_crash(client):
+    write(client, 3)
+    client.set_registered_model_tag("toy.journal.0002", ENTRY, "{")
+    client.set_registered_model_tag("toy", journal.HEAD, "many")
+    assert breaks("toy") == ["entries 2 to 2 of toy are gone or unreadable"]
+    assert [entry.number for entry in entries("toy")] == [1, 3]
+
+
+def test_an_end_that_was_cut_off_is_not_hidden_by_the_next_entry(client):
+    write(client, 3)
+    client.delete_registered_model("toy.journal.0003")
+    journal.mark_applied(append(FIRST, entries("toy")[-1]))
+    assert [entry.number for entry in entries("toy")] == [1, 2, 4]
+    assert breaks("toy") == ["entries 3 to 3 of toy are gone or unreadable"]
+
+
+def test_a_slow_writer_is_overtaken_though_the_next_number_is_free(client):
+    """It read the journal before two others wrote."""
+    slow = write(client, 1)[-1]
+    for _ in range(2):
+        journal.mark_applied(append(replace(FIRST, who="bert"), entries("toy")[-1]))
+    with pytest.raises(Overtaken, match="another promotion came"):
+        append(FIRST, slow)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import uuid
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -19,8 +20,10 @@ from hour9.registry.tracking import connect
 
 ENTRY = "hour9.entry"  # tag of an entry: what it says, as JSON
 APPLIED = "hour9.applied"  # tag of an entry: the aliases have followed it
+GONE = "gone or unreadable"
 HEAD = "hour9.journal"  # tag of the task's model: the last entry, so that a cut-off end shows
 FIRST = "0" * 64  # stands before the first entry
+LATER = ("objections", "token")  # what older entries do not say, so that their digests hold
 
 
 class Overtaken(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised
@@ -43,11 +46,15 @@ class Entry:
     """The version that a rollback goes back to."""
     forced: bool = False
     """Some gate did not pass, or the tree was dirty, and a person promoted all the same."""
+    objections: list[str] = field(default_factory=list)
+    """What spoke against it, where it was forced."""
     verdicts: list[dict[str, Any]] = field(default_factory=list)
     hashes: dict[str, str] = field(default_factory=dict)
     when: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     before: str = FIRST
     """The digest of the entry before this one."""
+    token: str = field(default_factory=lambda: uuid.uuid4().hex)
+    """Tells it from another's that says the same in the same second."""
 
     @property
     def digest(self) -> str:
@@ -56,7 +63,8 @@ class Entry:
 
     def text(self) -> str:
         """The entry as it is kept."""
-        return json.dumps(asdict(self), sort_keys=True)
+        said = {k: v for k, v in asdict(self).items() if v or k not in LATER}
+        return json.dumps(said, sort_keys=True)
 
     def __str__(self) -> str:
         mark = " FORCED" if self.forced else ""
@@ -85,13 +93,27 @@ def read(task: str) -> list[tuple[Entry, bool]]:
             f"name LIKE '{prefix(task)}%'", max_results=1000, page_token=token
         )
         found += [
-            (Entry(**json.loads(model.tags[ENTRY])), APPLIED in model.tags)
+            (entry, APPLIED in model.tags)
             for model in page
-            if ENTRY in model.tags
+            if (entry := parse(task, model.name, model.tags.get(ENTRY, "")))
         ]
         token = page.token
         if not token:
             return sorted(found, key=lambda pair: pair[0].number)
+
+
+def parse(task: str, name: str, text: str) -> Entry | None:
+    """What an entry says; nothing where somebody made it unreadable, or another entry's."""
+    try:
+        entry = Entry(**{"token": "", **json.loads(text)})
+    except (ValueError, TypeError):
+        return None
+    return entry if name == name_of(task, entry.number) else None
+
+
+def name_of(task: str, number: int) -> str:
+    """The registered model that is the entry of this number."""
+    return f"{prefix(task)}{number:04d}"
 
 
 def append(entry: Entry, last: Entry | None) -> Entry:
@@ -101,9 +123,9 @@ def append(entry: Entry, last: Entry | None) -> Entry:
     """
     from mlflow.exceptions import MlflowException
 
-    number = last.number + 1 if last else 1
+    number = next_number(entry.task, last)
     entry = replace(entry, number=number, before=last.digest if last else FIRST)
-    name = f"{prefix(entry.task)}{number:04d}"
+    name = name_of(entry.task, number)
     try:
         connect().create_registered_model(name, {ENTRY: entry.text()}, description=str(entry))
     except MlflowException as error:
@@ -118,10 +140,20 @@ def append(entry: Entry, last: Entry | None) -> Entry:
     return entry
 
 
+def next_number(task: str, last: Entry | None) -> int:
+    """The number after `last`; where entries were cut off, after those, so that the gap stays."""
+    number, noted = last.number if last else 0, head(task)[0]
+    if noted > number:
+        newest = entries(task)[-1:]
+        if newest and newest[0].number > number:
+            raise Overtaken(f"{task}: nothing was changed, another promotion came: {newest[0]}")
+    return max(number, noted) + 1
+
+
 def mark_applied(entry: Entry) -> None:
     """Note that the aliases have followed, and how long the journal now is."""
     client = connect()
-    client.set_registered_model_tag(f"{prefix(entry.task)}{entry.number:04d}", APPLIED, "true")
+    client.set_registered_model_tag(name_of(entry.task, entry.number), APPLIED, "true")
     client.set_registered_model_tag(entry.task, HEAD, f"{entry.number} {entry.digest}")
 
 
@@ -131,24 +163,26 @@ def breaks(task: str) -> list[str]:
     for entry in entries(task):
         number += 1
         if entry.number != number:
-            found.append(f"entries {number} to {entry.number - 1} of {task} are gone")
+            found.append(f"entries {number} to {entry.number - 1} of {task} are {GONE}")
             number = entry.number
         elif entry.before != before:
             found.append(f"entry {number - 1} of {task} was changed after {number} was written")
         before = entry.digest
-    noted, _, digest = head(task).partition(" ")
-    if noted and int(noted) > number:
-        found.append(f"entries {number + 1} to {noted} of {task} are gone")
-    elif noted and int(noted) == number and digest != before:
+    noted, digest = head(task)
+    if noted > number:
+        found.append(f"entries {number + 1} to {noted} of {task} are {GONE}")
+    elif noted == number and digest != before:
         found.append(f"entry {number} of {task} was changed after it was written")
     return found
 
 
-def head(task: str) -> str:
-    """Number and digest of the last entry that the aliases followed."""
+def head(task: str) -> tuple[int, str]:
+    """Number and digest of the last entry that the aliases followed; 0 where none is noted."""
     from mlflow.exceptions import MlflowException
 
     try:
-        return connect().get_registered_model(task).tags.get(HEAD, "")
+        noted = connect().get_registered_model(task).tags.get(HEAD, "")
     except MlflowException:
-        return ""
+        noted = ""
+    number, _, digest = noted.partition(" ")
+    return (int(number), digest) if number.isdecimal() else (0, FIRST)
