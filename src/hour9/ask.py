@@ -14,12 +14,12 @@ def predict(asked: argparse.Namespace) -> int:
     import mlflow
     import pandas as pd
 
-    from hour9.registry.tracking import connect
+    from hour9.registry.packages import load
+    from hour9.registry.reproduce import find
 
-    connect()
     address = in_charge(asked.task, asked.alias)
     try:
-        model = mlflow.pyfunc.load_model(f"models:/{address}")
+        model = load(find(address))
         columns = model.metadata.get_input_schema().input_names()
         requests = pd.DataFrame([spread(row, columns) for row in read_requests(asked.request)])
         answers = model.predict(requests)

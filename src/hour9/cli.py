@@ -129,6 +129,17 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("version", metavar="TASK@ALIAS", help="or TASK/NUMBER")
     add.set_defaults(command=release.reproduce)
 
+    add = commands.add_parser("register", help="make the registry agree with the outs here")
+    add.add_argument("task")
+    add.add_argument(
+        "--rebuild", action="store_true", help="versions that lost run or package, too"
+    )
+    add.set_defaults(command=release.register)
+
+    add = commands.add_parser("restore", help="put what DVC's cache lost back from a version")
+    add.add_argument("version", metavar="TASK@ALIAS", help="or TASK/NUMBER")
+    add.set_defaults(command=release.restore)
+
     add = commands.add_parser("monitor", help="are the requests of late like the training data?")
     add.add_argument("task")
     add.add_argument("file", help="requests: a JSON object a line, CSV or Parquet")

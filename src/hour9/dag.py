@@ -23,7 +23,7 @@ from ruamel.yaml import YAML
 from hour9 import lockfile
 from hour9.lockfile import DVC_LOCK
 from hour9.params import STATE, UnknownName, read_params
-from hour9.registry.lineage import git
+from hour9.registry.lineage import file_md5, git
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -263,6 +263,23 @@ def unreferenced(known: Iterable[str]) -> list[Path]:
         if place is not None and place.suffix == ".dir":
             queue += [entry["md5"] for entry in json.loads(place.read_text())]
     return sorted(places.values())
+
+
+def put_in_cache(objects: dict[str, bytes]) -> list[str]:
+    """Store what the cache lacks, or has with other bytes; by DVC's hash. The hashes it lacked."""
+    put = []
+    with open_repo() as repo:
+        for md5, content in objects.items():
+            place = Path(repo.cache.local.oid_to_path(md5))
+            if place.exists() and file_md5(place) == md5.removesuffix(".dir"):
+                continue
+            place.parent.mkdir(parents=True, exist_ok=True)
+            part = place.with_suffix(".part")
+            part.write_bytes(content)
+            part.chmod(0o444)
+            part.replace(place)
+            put.append(md5)
+    return put
 
 
 def sort_lock(order: Iterable[str]) -> None:

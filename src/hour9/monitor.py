@@ -77,21 +77,19 @@ class Found:
 
 def monitor(name: str, file: Path, alias: str = "") -> Found:
     """Compare a file of requests with the data that the version in charge was trained on."""
-    import mlflow
-
     from hour9.ask import in_charge, spread
     from hour9.registry.lineage import dvc_md5
+    from hour9.registry.packages import load
     from hour9.registry.reproduce import find
-    from hour9.registry.tracking import connect
     from hour9.task import load_task, read_tables
 
-    connect()
     rows = read_file(file)
     address = in_charge(name, alias)
-    if dvc_md5(DATA / name) != find(address).tags["hour9.data_md5"]:
+    version = find(address)
+    if dvc_md5(DATA / name) != version.tags["hour9.data_md5"]:
         raise NoRequests(f"{DATA / name} is not what {address} was trained on: dvc pull, or train")
     tables, task = read_tables(DATA / name), load_task(name)
-    model = mlflow.pyfunc.load_model(f"models:/{address}")
+    model = load(version)
     recent = pd.DataFrame([spread(row, columns_of(model)) for row in rows])
     before = training_requests(task, tables, model.predict)
     kept, refused = contract(model, recent, list(before))

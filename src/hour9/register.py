@@ -14,8 +14,11 @@ from hour9.registry.versions import Judged, ensure_version, judged, set_challeng
 from hour9.task import load_task, read_tables
 
 
-def register(name: str) -> None:
-    """Register the task's candidates and write the receipt: hashes only, no version numbers."""
+def register(name: str, rebuild: bool = False) -> None:
+    """Register the task's candidates and write the receipt: hashes only, no version numbers.
+
+    With `rebuild`, a version that lost its run or its package is made again from the outs.
+    """
     task = load_task(name)
     example = task.example(read_tables(DATA / name))
     items, numbers = [], {}
@@ -23,7 +26,7 @@ def register(name: str) -> None:
         item = judged(name, candidate)
         answers = task.answer(MODELS / name / candidate)(example)
         settings = load_settings(candidate).model_dump()
-        numbers[candidate] = ensure_version(item, settings, example, answers)
+        numbers[candidate] = ensure_version(item, settings, example, answers, rebuild)
         items.append(item)
         print(f"{candidate} is version {numbers[candidate]}: {item.verdict}")
     best = best_passing(items)

@@ -54,6 +54,29 @@ def trace(asked: argparse.Namespace) -> int:
     return 0
 
 
+def register(asked: argparse.Namespace) -> int:
+    """Make the registry agree with the outs that lie here; with --rebuild, where it lost some."""
+    from hour9.config import check_task
+    from hour9.register import register as again
+    from hour9.run import one_run
+
+    with one_run():
+        again(check_task(asked.task), asked.rebuild)
+    return 0
+
+
+def restore(asked: argparse.Namespace) -> int:
+    """Put into DVC's cache what it lost and a version still has."""
+    from hour9.registry.restore import restore as put_back
+
+    put, command = put_back(asked.version)
+    if put:
+        print(f"put {len(put)} objects back into the cache; {command}")
+    else:
+        print("the cache lacks nothing of that version")
+    return 0
+
+
 def reproduce(asked: argparse.Namespace) -> int:
     """Say whether the same bytes come out again; status 1 where they do not."""
     from hour9.registry.reproduce import reproduce as again

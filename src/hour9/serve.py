@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hour9.registry.packages import Unusable, check_bytes, unpack
+from hour9.registry.packages import load
 from hour9.registry.reproduce import find
 from hour9.servers import HOST, check_free
 
@@ -29,17 +29,13 @@ def serve(address: str, port: int) -> int:
 
 def app(address: str) -> Any:
     """The web application over one version. Raises Unusable where its bytes have changed."""
-    import mlflow
     from fastapi import Request
     from fastapi.responses import JSONResponse
     from mlflow.pyfunc import scoring_server
 
     version = find(address)
-    with unpack(version) as package:  # before anything of it is loaded
-        if broken := check_bytes(version, package):
-            raise Unusable(f"{address}: " + "; ".join(broken))
     name = f"{version.name}/{version.version}"
-    application = scoring_server.init(mlflow.pyfunc.load_model(f"models:/{name}"))
+    application = scoring_server.init(load(version))
     application.title = name
 
     @application.middleware("http")

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -161,6 +162,60 @@ def test_a_quiet_registry_is_left_alone(client):
     assert guard("taxi") == ""
 
 
+def test_a_slow_promotion_does_not_undo_the_aliases_of_a_later_one(client, monkeypatch):
+    """Between its entry and its last alias another promotion begins and ends."""
+    put, later = promotion.put_alias, []
+
+    def slow(task: str, name: str, number: str) -> None:
+        if not later:
+            later.append(name)
+            promote("taxi", "2", reason="came between")
+        put(task, name, number)
+
+    monkeypatch.setattr(promotion, "put_alias", slow)
+    promote("taxi", "1", reason="the first")
+    assert aliases(client) == {"champion": "2", "previous": "1"}
+    assert journal.breaks("taxi") == []
+    assert journal.head("taxi")[0] == 2
+
+
+@pytest.mark.parametrize("name", ["champion", "previous"])
+def test_an_alias_taken_away_or_moved_by_hand_follows_the_journal_again(client, name):
+    promote("taxi", "1", reason="the first")
+    promote("taxi", "2")
+    client.delete_registered_model_alias("taxi", name)
+    assert "follow the journal again" in guard("taxi")
+    assert aliases(client) == {"champion": "2", "previous": "1"}
+    assert guard("taxi") == ""
+
+
+def test_a_broken_journal_lets_nothing_through_without_a_reason_that_it_keeps(client):
+    promote("taxi", "1", reason="the first")
+    entry = journal.entries("taxi")[0]
+    text = replace(entry, who="nobody").text()
+    client.set_registered_model_tag("taxi.journal.0001", journal.ENTRY, text)
+    with pytest.raises(Refused, match="the journal is broken: entry 1 of taxi was changed"):
+        promote("taxi", "2")
+    assert promote("taxi", "2", reason="anna knows").forced
+    assert promotion.new_breaks("taxi") == []
+    assert rollback("taxi").champion == "1"
+    assert not journal.entries("taxi")[-1].forced
+
+
+def test_a_rollback_goes_to_the_bytes_that_were_promoted_or_nowhere(client):
+    """Somebody changed the version and its tags alike: the journal still knows."""
+    promote("taxi", "1", reason="the first")
+    promote("taxi", "2")
+    kept = client.get_model_version("taxi", "1").tags["hour9.data_md5"]
+    client.set_model_version_tag("taxi", "1", "hour9.data_md5", "another")
+    try:
+        with pytest.raises(Refused, match="its data is not what entry 1 promoted"):
+            rollback("taxi")
+    finally:
+        client.set_model_version_tag("taxi", "1", "hour9.data_md5", kept)
+    assert aliases(client) == {"champion": "2", "previous": "1"}
+
+
 @pytest.mark.parametrize("what", ["model", "evidence"])
 def test_changed_bytes_are_refused_whatever_the_reason(client, what, tmp_path):
     version = client.get_model_version("taxi", "2")
@@ -234,3 +289,58 @@ def test_where_two_models_differ_is_said(tmp_path):
         save_file({"q": np.full(3, value)}, tmp_path / name / "model.safetensors")
     outcome, where = reproduce.compare(tmp_path / "a", tmp_path / "b")
     assert (outcome, where) == ("different", ["model.safetensors: q differs by up to 0.5"])
+
+
+def test_a_file_that_mlflow_would_run_was_changed_and_nothing_is_promoted(client):
+    """The package's own model.py and MLmodel, not only weights, code and evidence."""
+    version = client.get_model_version("taxi", "2")
+    (file,) = Path(version.source.removeprefix("file://")).glob("*.py")
+    kept = file.read_text()
+    file.write_text(kept + "\nprint('mine')\n")
+    try:
+        with pytest.raises(Refused, match="its package is not what was registered"):
+            promote("taxi", "2", reason="I insist")
+    finally:
+        file.write_text(kept)
+
+
+def test_what_the_registry_lost_is_rebuilt_from_the_outs_and_may_follow_its_champion(client):
+    """The run and the package are deleted; the outs of version 2 lie here."""
+    promote("taxi", "2")
+    lost = client.get_model_version("taxi", "2")
+    client.delete_run(lost.run_id)
+    shutil.rmtree(lost.source.removeprefix("file://"))
+    assert main(["register", "taxi"]) == 0
+    assert len(client.search_model_versions("name = 'taxi'")) == 2
+    try:
+        assert main(["register", "taxi", "--rebuild"]) == 0
+        made = client.get_model_version_by_alias("taxi", "challenger")
+        assert made.version != lost.version
+        assert made.tags["hour9.rebuilt"] == "of version 2: its run was deleted"
+        assert made.tags["hour9.identity"] == lost.tags["hour9.identity"]
+        assert client.get_run(made.run_id).data.metrics.keys() == (
+            client.get_run(lost.run_id).data.metrics.keys()
+        )
+        promote("taxi")
+        assert aliases(client)["champion"] == str(made.version)
+        assert main(["register", "taxi", "--rebuild"]) == 0
+        assert len(client.search_model_versions("name = 'taxi'")) == 3
+    finally:
+        client.restore_run(lost.run_id)
+
+
+def test_what_the_cache_lost_is_restored_from_the_registry(client, capsys):
+    """Model, evidence and the cache's objects of both are deleted."""
+    candidate = "taxi-qlearning"
+    folders = [Path("models/taxi") / candidate, Path("reports/taxi") / candidate]
+    before = [dvc_md5(folder) for folder in folders]
+    newest = client.get_model_version_by_alias("taxi", "challenger").version
+    for folder in folders:
+        shutil.rmtree(folder)
+    shutil.rmtree(".dvc/cache")
+    assert main(["restore", f"taxi/{newest}"]) == 0
+    assert "objects back into the cache; dvc checkout train@" in capsys.readouterr().out
+    dvc("checkout", "-q", *(f"{kind}@{candidate}" for kind in ("train", "evaluate", "judge")))
+    assert [dvc_md5(folder) for folder in folders] == before
+    assert main(["restore", f"taxi/{newest}"]) == 0
+    assert "lacks nothing" in capsys.readouterr().out

@@ -6,8 +6,9 @@ import importlib
 import json
 import tempfile
 import time
+import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pandas as pd
 from hour9.registry.lineage import dvc_md5
 from hour9.registry.tracking import connect
 
+META = "registered_model_meta"  # which version it is: MLflow adds it to what is fetched
 ROUNDS = 30
 """In which two versions are asked in turns."""
 
@@ -31,6 +33,7 @@ class Package:
 
     task: str
     topic: str
+    folder: Path
     model: Path
     code: Path
     evidence: Path
@@ -52,13 +55,16 @@ def unpack(version: Any) -> Iterator[Package]:
                     f"models:/{version.name}/{version.version}", dst_path=f"{scratch}/version"
                 )
             )
+            (whole / META).unlink(missing_ok=True)
             flavor = mlflow.models.Model.load(str(whole)).flavors["python_function"]
             folders = {
                 name: inside(whole, flavor["artifacts"][name]["path"])
                 for name in ("model", "code", "evidence")
             }
             gates = json.loads((folders["evidence"] / "gates.json").read_text())
-            package = Package(version.name, flavor["config"]["topic"], gates=gates, **folders)
+            package = Package(
+                version.name, flavor["config"]["topic"], whole, gates=gates, **folders
+            )
         except (MlflowException, OSError, KeyError) as error:
             words = str(error).strip().splitlines() or [type(error).__name__]
             raise Unusable(
@@ -78,7 +84,10 @@ def inside(folder: Path, name: str) -> Path:
 def check_bytes(version: Any, package: Package) -> list[str]:
     """What is not as it was when it was judged. Nothing of the package has run by then."""
     tags = version.tags
+    if "hour9.package_md5" not in tags:
+        return [f"it was registered without a hash; hour9 register {package.task} --rebuild"]
     found = {
+        "package": package.folder,
         "model": package.model,
         "code": package.code,
         "evidence": package.evidence / "evidence.parquet",
@@ -93,6 +102,20 @@ def check_bytes(version: Any, package: Package) -> list[str]:
         said = tags.get("hour9.verdict")
         broken.append(f"its tag says {said}, its gates said {package.gates['verdict']}")
     return broken
+
+
+def load(version: Any) -> Any:
+    """The version behind MLflow's interface, from the very files whose hashes were checked. Raises
+    Unusable."""
+    import mlflow
+
+    with ExitStack() as opened:
+        package = opened.enter_context(unpack(version))
+        if broken := check_bytes(version, package):
+            raise Unusable(f"{version.name}/{version.version}: " + "; ".join(broken))
+        model = mlflow.pyfunc.load_model(str(package.folder))
+        weakref.finalize(model, opened.pop_all().close)  # it may read more of its files later
+    return model
 
 
 def score(package: Package, tables: dict[str, pd.DataFrame]) -> pd.Series:

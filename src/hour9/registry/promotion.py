@@ -9,6 +9,7 @@ from __future__ import annotations
 import getpass
 import os
 from dataclasses import asdict
+from typing import Any
 
 from hour9.gates.verdict import Verdict
 from hour9.params import read_params
@@ -48,10 +49,24 @@ def consider(task: str, number: str = "") -> tuple[Entry | None, Examination]:
         raise Refused(f"{task} has no challenger: no candidate passed its gates; see hour9 status")
     if last and number == last.champion:
         raise Refused(f"{task} version {number} is the champion already")
-    examined = examine(task, number, last)
+    examined = examine_in_order(task, number, last)
     if examined.broken:
         raise Refused(f"{task} version {number}: " + "; ".join(examined.broken))
     return last, examined
+
+
+def examine_in_order(task: str, number: str, last: Entry | None) -> Examination:
+    """What speaks for and against a version; a broken journal speaks against any."""
+    examined = examine(task, number, last)
+    examined.objections.extend(new_breaks(task))
+    return examined
+
+
+def new_breaks(task: str) -> list[str]:
+    """Where the journal is broken, as far as no person has gone on in spite of it."""
+    known = {said for entry in journal.entries(task) for said in entry.objections}
+    found = [f"the journal is broken: {line}" for line in journal.breaks(task)]
+    return [line for line in found if line not in known]
 
 
 def preview(task: str, number: str = "") -> str:
@@ -81,15 +96,29 @@ def row(verdict: Verdict) -> str:
 
 
 def rollback(task: str, reason: str = "", who: str = "") -> Entry:
-    """Make `previous` the champion again; the two change places."""
+    """Make `previous` the champion again; the two change places.
+
+    Raises Refused where its bytes, or its tags, are not those that the journal says were promoted;
+    and where the journal is broken and no reason is given.
+    """
     last = settle(task)
     if last is None or last.previous is None:
         raise Refused(f"{task} has no previous champion to go back to; see hour9 journal {task}")
     version = get_version(task, last.previous)
     with unpack(version) as package:
-        if broken := check_bytes(version, package):
-            raise Refused(f"{task} version {version.version}: " + "; ".join(broken))
-    return enter(Examination(version, []), last, "rollback", reason or "no reason given", who)
+        broken = check_bytes(version, package)
+    if was := next(
+        (e for e in reversed(journal.entries(task)) if e.champion == last.previous), None
+    ):
+        wrong = [what for what, md5 in was.hashes.items() if md5 != hashes_of(version)[what]]
+        broken += [f"its {what} is not what entry {was.number} promoted" for what in wrong]
+    if broken:
+        raise Refused(f"{task} version {version.version}: " + "; ".join(broken))
+    objections = new_breaks(task)
+    if objections and not reason:
+        raise Refused("; ".join(objections) + f'\nhour9 rollback {task} --reason "…" goes on')
+    examined = Examination(version, [], objections=objections)
+    return enter(examined, last, "rollback", reason or "no reason given", who)
 
 
 def guard(task: str, who: str = "guard") -> str:
@@ -106,13 +135,18 @@ def guard(task: str, who: str = "guard") -> str:
             return ""
         if found[CHAMPION] and found[CHAMPION] != wanted[CHAMPION]:
             return adopt(task, found[CHAMPION], last[0] if last else None, who)
-    settle(task)
+    entry = settle(task, forget=True)
+    if entry and not exists(task, entry.champion):
+        return (
+            f"{task}: version {entry.champion}, the champion by the journal, was deleted; "
+            f"hour9 rollback {task}, or promote another"
+        )
     return f"{task}: the aliases follow the journal again"
 
 
 def adopt(task: str, number: str, last: Entry | None, who: str) -> str:
     """Take over a champion that was set by hand, or put the alias back."""
-    examined = examine(task, number, last)
+    examined = examine_in_order(task, number, last)
     wrong = [*examined.broken, *examined.objections]
     if not wrong:
         entry = enter(examined, last, "adopt", "set by hand in the registry; the gates pass", who)
@@ -138,8 +172,9 @@ def enter(examined: Examination, last: Entry | None, action: str, why: str, who:
         champion=number,
         previous=last.champion if last else None,
         forced=bool(examined.objections),
+        objections=examined.objections,
         verdicts=[asdict(verdict) for verdict in examined.verdicts],
-        hashes={k: version.tags.get(f"hour9.{k}_md5", "") for k in ("data", "model", "evidence")},
+        hashes=hashes_of(version),
     )
     entry = journal.append(entry, last)
     client = connect()
@@ -150,11 +185,17 @@ def enter(examined: Examination, last: Entry | None, action: str, why: str, who:
     return entry
 
 
+def hashes_of(version: Any) -> dict[str, str]:
+    """What the version's tags say of its bytes."""
+    return {k: version.tags.get(f"hour9.{k}_md5", "") for k in ("data", "model", "evidence")}
+
+
 def settle(task: str, forget: bool = False) -> Entry | None:
     """Move the aliases to where the journal's last entry wants them; that entry.
 
     Only what was not applied yet, unless `forget`: then whatever was set by hand goes, too. Goes
-    on until no entry came while it worked, so a slow writer does not undo a later one.
+    on until no entry came while it worked: a slow writer that may have undone a later entry's
+    aliases sets them again, though they were applied once.
     """
     while True:
         last = journal_end(task)
@@ -169,16 +210,22 @@ def settle(task: str, forget: bool = False) -> Entry | None:
         now = journal_end(task)
         if now and now[0].number == entry.number:
             return entry
+        forget = True
 
 
 def put_alias(task: str, name: str, number: str) -> None:
-    """Set an alias, or take it away where there is no number."""
+    """Set an alias, or take it away where there is no number, or its version was deleted."""
     if alias(task, name) == number:
         return
-    if number:
+    if number and exists(task, number):
         connect().set_registered_model_alias(task, name, number)
     else:
         connect().delete_registered_model_alias(task, name)
+
+
+def exists(task: str, number: str) -> bool:
+    """Whether the registry still has a version."""
+    return bool(connect().search_model_versions(f"name = '{task}' and version_number = {number}"))
 
 
 def journal_end(task: str) -> tuple[Entry, bool] | None:

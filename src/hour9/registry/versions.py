@@ -17,7 +17,8 @@ import pandas as pd
 
 from hour9.params import DATA, LOCK, MODELS, REPORTS
 from hour9.registry.lineage import dvc_md5, git_state, patch
-from hour9.registry.tracking import connect, rebuild_run, run_of_model
+from hour9.registry.packages import Unusable, check_bytes, unpack
+from hour9.registry.tracking import connect, experiment, rebuild_run, run_of_model
 
 CHALLENGER = "challenger"
 JUDGED = "hour9.promotion"
@@ -78,18 +79,25 @@ def judged(task: str, candidate: str) -> Judged:
 def versions_by_identity(task: str) -> dict[str, Any]:
     """The task's versions that hour9 made."""
     found = connect().search_model_versions(f"name = '{task}'")
-    return {v.tags["hour9.identity"]: v for v in found if "hour9.identity" in v.tags}
+    oldest_first = sorted(found, key=lambda version: int(version.version))  # a rebuilt one counts
+    return {v.tags["hour9.identity"]: v for v in oldest_first if "hour9.identity" in v.tags}
 
 
 def ensure_version(
-    item: Judged, settings: dict[str, Any], example: pd.DataFrame, answers: pd.DataFrame
+    item: Judged,
+    settings: dict[str, Any],
+    example: pd.DataFrame,
+    answers: pd.DataFrame,
+    rebuild: bool = False,
 ) -> str:
-    """The number of the candidate's version, registered where the registry lacks it."""
+    """The number of the candidate's version, registered where the registry lacks it; with
+    `rebuild`, also where it lacks a part of it: then under a new number, as numbers are final."""
     from mlflow.exceptions import MlflowException
 
     client = connect()
     known = versions_by_identity(item.task).get(item.identity)
-    if known:
+    missing = lost(known) if known and rebuild else ""
+    if known and not missing:
         return str(known.version)
     try:
         client.create_registered_model(item.task)
@@ -110,28 +118,54 @@ def ensure_version(
     if git["git_dirty"] == "true":
         client.log_text(run_id, patch(), f"patches/{item.identity}.patch")
     model_id, code_md5 = log_model(run_id, item, settings["topic"], example, answers)
+    place = client.get_logged_model(model_id).artifact_location
     of_run = client.get_run(run_id)
     lineage = {
         **asdict(item),
         "identity": item.identity,
         "code_md5": code_md5,
+        "package_md5": stored_md5(place),
         "params": json.dumps(settings, sort_keys=True),
         "lock_md5": dvc_md5(LOCK),
         "libraries": json.dumps(libraries(), sort_keys=True),
         "device": of_run.data.tags.get("hour9.device", "unknown"),
         "wall_seconds": of_run.data.tags.get("hour9.wall_seconds", "unknown"),
         **git,
+        **({"rebuilt": f"of version {known.version}: {missing}"} if known else {}),
     }
     tags = {f"hour9.{name}": str(value) for name, value in lineage.items()}
     made = client.create_model_version(
         item.task,
-        source=client.get_logged_model(model_id).artifact_location,
+        source=place,
         run_id=run_id,
         model_id=model_id,
         tags=tags,
         await_creation_for=0,
     )
     return str(made.version)
+
+
+def lost(version: Any) -> str:
+    """What the registry no longer has of a version; nothing where it is whole."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        if connect().get_run(version.run_id).info.lifecycle_stage != "active":
+            return "its run was deleted"
+        with unpack(version) as package:
+            return "; ".join(check_bytes(version, package))
+    except MlflowException:
+        return "its run is gone"
+    except Unusable as error:
+        return str(error)
+
+
+def stored_md5(place: str) -> str:
+    """The hash of a package as the registry keeps it: of the files that MLflow runs, too."""
+    import mlflow
+
+    with tempfile.TemporaryDirectory() as scratch:
+        return dvc_md5(Path(mlflow.artifacts.download_artifacts(place, dst_path=scratch)))
 
 
 def libraries() -> dict[str, str]:
@@ -241,6 +275,6 @@ def registered(item: Judged) -> dict[str, Any]:
         "version": int(entry.version),
         "aliases": sorted(a for a, n in aliases.items() if str(n) == str(entry.version)),
         "run_id": entry.run_id,
-        "experiment_id": connect().get_run(entry.run_id).info.experiment_id,
+        "experiment_id": experiment(item.task),
         "promotion": json.loads(entry.tags.get(JUDGED, "[]")),
     }
