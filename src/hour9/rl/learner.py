@@ -15,6 +15,7 @@ from torch import Tensor
 from hour9.engine.checkpoint import State
 from hour9.engine.device import pick_device
 from hour9.rl.adam import Adam, Vector
+from hour9.rl.by_hand import ByHand
 from hour9.rl.qnetwork import QNetwork
 from hour9.rl.replay import Batch, Replay
 from hour9.rl.settings import DQN
@@ -88,18 +89,19 @@ class Learner:
         seen = batch["observation"] / network.scale
         rows = [seen, batch["next_observation"] / network.scale] if double else [seen]
         shown = torch.cat(rows, dim=2)  # (U, G, B or 2 B, O)
-        taken = F.one_hot(batch["action"], values.shape[-1]).to(values)  # (U, G, B, A)
-        weight = batch["weight"] / B
+        action = batch["action"][..., None]  # (U, G, B, 1)
+        share = torch.zeros_like(values).scatter_(-1, action, batch["weight"][..., None] / B)
         errors = torch.empty_like(targets)
-        for u in range(len(targets)):
-            found, first, second = network.with_hidden(shown[u])
+        way = ByHand(network, shown.shape[2], B)
+        for u, (x, here, taken) in enumerate(zip(shown, seen, action, strict=True)):
+            found = way.forward(x)
             if double:
                 now = {name: tensor[u] for name, tensor in batch.items()}
                 targets[u] = q_targets(values[u], now, found[:, B:].argmax(dim=-1))
-                found, first, second = found[:, :B], first[:, :B], second[:, :B]
-            torch.sub((found * taken[u]).sum(dim=-1), targets[u], out=errors[u])
-            slope = errors[u].clamp(-1.0, 1.0).mul_(weight[u])  # ∂L/∂Q(s, a), (G, B)
-            network.backward(seen[u], first, second, slope[..., None] * taken[u])
+                found = found[:, :B]
+            torch.sub(found.gather(-1, taken)[..., 0], targets[u], out=errors[u])
+            slope = errors[u].clamp(-1.0, 1.0)[..., None] * share[u]  # ∂L/∂Q(s, ·), (G, B, A)
+            way.backward(here, slope)
             self.adam.step(learning_rate)
         return errors
 

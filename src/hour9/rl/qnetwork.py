@@ -42,12 +42,6 @@ class Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:  # (G, B, in) -> (G, B, out)
         return torch.baddbmm(self.bias, x, self.matrix.mT)
 
-    def backward(self, x: Tensor, gradient: Tensor) -> None:  # (G, B, in), (G, B, out)
-        """∂L/∂W = (∂L/∂y)ᵀ x and ∂L/∂b = Σ_B ∂L/∂y, into where the gradients lie already."""
-        one, other = (x, gradient) if self.widens else (gradient, x)
-        torch.bmm(one.mT, other, out=self.weight.grad)
-        torch.sum(gradient, dim=1, keepdim=True, out=self.bias.grad)
-
 
 class QNetwork(nn.Module):
     """Q(s, ·): two hidden layers over observations in units of `scale`.
@@ -67,32 +61,22 @@ class QNetwork(nn.Module):
         self.value = Linear(agents, hidden, actions + dueling)
 
     def forward(self, observation: Tensor) -> Tensor:  # (G, B, O) -> (G, B, A)
-        return self.with_hidden(observation / self.scale)[0]
+        first = self.first(observation / self.scale).relu_()
+        return self.combined(self.value(self.second(first).relu_()))
 
-    def with_hidden(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Scaled observations (G, B, O) -> values (G, B, A) and both hidden layers (G, B, H)."""
-        first = self.first(x).relu_()
-        second = self.second(first).relu_()
-        found = self.value(second)
-        if self.dueling:
-            value, advantage = found[..., :1], found[..., 1:]
-            found = value + advantage - advantage.mean(dim=-1, keepdim=True)
-        return found, first, second
+    def combined(self, found: Tensor) -> Tensor:  # (G, B, A or 1 + A) -> (G, B, A)
+        """Q from what the last layer says."""
+        if not self.dueling:
+            return found
+        value, advantage = found[..., :1], found[..., 1:]
+        return value + advantage - advantage.mean(dim=-1, keepdim=True)
 
-    def backward(self, x: Tensor, first: Tensor, second: Tensor, gradient: Tensor) -> None:
-        """The chain rule from ∂L/∂Q (G, B, A) back to every weight, into their `grad`.
-
-        Written out, as there are three layers of matrices and autograd's own work would cost as
-        much as theirs. A unit passes on what it is told where it was not cut off by the ReLU.
-        """
-        if self.dueling:
-            total = gradient.sum(dim=-1, keepdim=True)  # of V: it is in every Q
-            gradient = torch.cat([total, gradient - total / gradient.shape[-1]], dim=-1)
-        self.value.backward(second, gradient)
-        gradient = torch.bmm(gradient, self.value.matrix).mul_(second.sign())  # (G, B, H)
-        self.second.backward(first, gradient)
-        gradient = torch.bmm(gradient, self.second.matrix).mul_(first.sign())  # (G, B, H)
-        self.first.backward(x, gradient)
+    def parted(self, gradient: Tensor) -> Tensor:  # (G, B, A) -> (G, B, A or 1 + A)
+        """∂L/∂Q as the gradient of what the last layer says."""
+        if not self.dueling:
+            return gradient
+        total = gradient.sum(dim=-1, keepdim=True)  # of V: it is in every Q
+        return torch.cat([total, gradient - total / gradient.shape[-1]], dim=-1)
 
     @torch.no_grad()
     def values(self, observations: np.ndarray) -> np.ndarray:  # (L, O) -> (L, A)
