@@ -13,8 +13,15 @@ def test_the_road_ends_in_a_version_that_carries_its_lineage(registered, project
     assert tags["hour9.verdict"] == "pass"
     assert tags["hour9.candidate"] == "taxi-qlearning"
     assert json.loads(tags["hour9.params"])["seed"] == 0
-    for name in ("data_md5", "model_md5", "evidence_md5", "gates_md5", "git_commit"):
+    hashes = ("data_md5", "model_md5", "evidence_md5", "gates_md5", "code_md5", "package_md5")
+    for name in (*hashes, "lock_md5", "git_commit", "git_dirty", "device", "python"):
         assert tags[f"hour9.{name}"]
+    assert tags["hour9.seed"] == "0"
+    assert float(tags["hour9.wall_seconds"]) > 0
+    assert json.loads(tags["hour9.libraries"])["torch"]
+    (seen,) = client.get_run(version.run_id).inputs.dataset_inputs
+    assert seen.dataset.source_type == "dvc"
+    assert json.loads(seen.dataset.source)["md5"] == tags["hour9.data_md5"]
     assert client.get_model_version_by_alias("taxi", "challenger").version == version.version
 
     # Registering again makes nothing new.

@@ -53,7 +53,7 @@ def trace(address: str) -> list[tuple[str, str]]:
         ("model", tags["model_md5"]),
         ("trained by", f"run {version.run_id} on {tags['device']} in {tags['wall_seconds']} s"),
         ("settings", ", ".join(f"{key} {value}" for key, value in settings.items())),
-        ("libraries", f"{tags['lock_md5']} (requirements.lock)"),
+        ("libraries", f"{tags['lock_md5']} (requirements.lock), Python {tags.get('python', '?')}"),
         ("code", tags["git_commit"] + (", with a patch" if tags["git_dirty"] == "true" else "")),
         ("data", tags["data_md5"]),
     ]

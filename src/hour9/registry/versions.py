@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -126,6 +127,8 @@ def ensure_version(
         "code_md5": code_md5,
         "package_md5": stored_md5(place),
         "params": json.dumps(settings, sort_keys=True),
+        "seed": settings["seed"],
+        "python": platform.python_version(),
         "lock_md5": dvc_md5(LOCK),
         "libraries": json.dumps(libraries(), sort_keys=True),
         "device": of_run.data.tags.get("hour9.device", "unknown"),
