@@ -1,17 +1,13 @@
 """Over HTTP, what no model of the topic can answer is refused in words, and never with a 500."""
 
-from pathlib import Path
-
-import mlflow
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
+from tests.serving import ask, served
 
 from hour9.engine.checkpoint import Checkpoint
 from hour9.engine.run import Run
 from hour9.engine.settings import Source
-from hour9.registry import model as served_code
-from hour9.registry.versions import answering_code
 from hour9.task import without_test
 from hour9.transformers import sentiment, textgen, translation, vision
 from hour9.transformers.settings import NewGptSettings, Seq2SeqSettings, VitSettings
@@ -82,42 +78,14 @@ DEFINED = {  # what is strange, and yet has an answer
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory, model_folder, tables) -> dict[str, TestClient]:
     """An untrained model of each task, as the registry packs it, behind MLflow's server."""
-    from mlflow.pyfunc import scoring_server
-
-    made = {"sentiment": (sentiment.TASK, model_folder, tables)}
+    made = [(sentiment.TASK, model_folder, tables)]
     for name, (task, settings) in TASKS.items():
         rows = deal_splits(task.ingest(Source(root="x", size=60)))
         scratch = tmp_path_factory.mktemp(name)
         run = Run(settings, without_test(rows), scratch, scratch / "m", Checkpoint(scratch / "c"))
         task.train(run)
-        made[name] = (task, run.folder, rows)
-    found = {}
-    with answering_code("transformers") as code:
-        for name, (task, folder, rows) in made.items():
-            example = task.example(rows)
-            package = tmp_path_factory.mktemp(f"{name}-version") / "v"
-            mlflow.pyfunc.save_model(
-                package,
-                python_model=str(Path(served_code.__file__)),
-                artifacts={"model": str(folder), "code": str(code)},
-                model_config={"topic": "transformers", "task": name},
-                signature=mlflow.models.infer_signature(example, task.answer(folder)(example)),
-                input_example=example,
-                pip_requirements=[],
-            )
-            version = mlflow.pyfunc.load_model(str(package))
-            application = scoring_server.init(version)
-            found[name] = TestClient(application, raise_server_exceptions=False)
-    return found
-
-
-def ask(server: TestClient, request: dict) -> tuple[int, str]:
-    """Status and words; NaN and lone surrogates travel as Python writes them."""
-    import json
-
-    body = json.dumps({"dataframe_records": [request]})
-    answer = server.post("/invocations", content=body, headers={"content-type": "application/json"})
-    return answer.status_code, answer.text
+        made.append((task, run.folder, rows))
+    return served("transformers", made, tmp_path_factory.mktemp)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,53 @@
+"""MLflow's scoring server around a model as the registry packs it, in the test's own process."""
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+from starlette.testclient import TestClient
+
+from hour9.registry import model as served_code
+from hour9.registry.versions import answering_code
+from hour9.task import Tables, Task
+
+Made = tuple[Task, Path, Tables]
+"""A task, a model folder of it, and its tables."""
+
+
+def served(
+    topic: str, made: Iterable[Made], folder: Callable[[str], Path]
+) -> dict[str, TestClient]:
+    """A client of each task's server; `folder` makes one by name."""
+    from mlflow.pyfunc import scoring_server
+
+    found = {}
+    with answering_code(topic) as code:
+        for task, model, tables in made:
+            example = task.example(tables)
+            package = folder(f"{task.name}-version") / "v"
+            mlflow.pyfunc.save_model(
+                package,
+                python_model=str(Path(served_code.__file__)),
+                artifacts={"model": str(model), "code": str(code)},
+                model_config={"topic": topic, "task": task.name},
+                signature=mlflow.models.infer_signature(example, task.answer(model)(example)),
+                input_example=example,
+                pip_requirements=[],
+            )
+            application = scoring_server.init(mlflow.pyfunc.load_model(str(package)))
+            found[task.name] = TestClient(application, raise_server_exceptions=False)
+    return found
+
+
+def ask(server: TestClient, *requests: dict) -> tuple[int, str]:
+    """Status and words; NaN and lone surrogates travel as Python writes them."""
+    body = json.dumps({"dataframe_records": requests})
+    answer = server.post("/invocations", content=body, headers={"content-type": "application/json"})
+    return answer.status_code, answer.text
+
+
+def answers(words: str) -> pd.DataFrame:
+    """The rows of an answer."""
+    return pd.DataFrame(json.loads(words)["predictions"])
