@@ -6,21 +6,14 @@ are looked at while they learn: the return of the greedy policy on episodes that
 (Hessel et al. 2018, figure 3, of which this is the small form).
 """
 
-import contextlib
-import io
-import tempfile
-from pathlib import Path
-
 from matplotlib.figure import Figure
 
-from hour9.engine.checkpoint import Checkpoint
-from hour9.engine.run import Run
 from hour9.engine.settings import Source
-from hour9.rl import cartpole, dqn
+from hour9.rl import cartpole
 from hour9.rl.episodes import play, returns
 from hour9.rl.settings import DQN
 from hour9.task import without_test
-from study import COLOURS, asked, interval
+from study import COLOURS, asked, curve, interval, looks
 
 SETTINGS = {
     "task": "cartpole",
@@ -64,21 +57,14 @@ def main() -> None:
 
 def learn(settings: DQN, every: int) -> list[dict]:
     """Train, and play every so many steps."""
-    tables = cartpole.ingest(Source(root="-", env="CartPole-v1", size=50))
+    tables = without_test(cartpole.ingest(Source(root="-", env="CartPole-v1", size=50)))
     points = []
-    with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stdout(io.StringIO()):
-        folder = Path(scratch)
-        run = Run(settings, without_test(tables), folder, folder / "model", Checkpoint(folder))
-        training = dqn.Training(run)
-        while training.place.step < settings.steps:
-            training.round()
-            if training.place.step % every:
-                continue
-            act = training.learner.network.act
-            found = returns(play("CartPole-v1", act, [*EPISODES] * settings.seeds))
-            mean, low, high = interval(found.reshape(settings.seeds, -1).mean(axis=1))
-            point = {"step": training.place.step, "mean": mean, "low": low, "high": high}
-            points.append({**point, "seeds": settings.seeds})
+    for training in looks(settings, tables, every):
+        act = training.learner.network.act
+        found = returns(play("CartPole-v1", act, [*EPISODES] * settings.seeds))
+        mean, low, high = interval(found.reshape(settings.seeds, -1).mean(axis=1))
+        point = {"step": training.place.step, "mean": mean, "low": low, "high": high}
+        points.append({**point, "seeds": settings.seeds})
     return points
 
 
@@ -91,23 +77,15 @@ def draw(points: list[dict]) -> Figure:
         ("one switch on", "one switch off"),
         strict=True,
     ):
-        for name, colour in (("none", "black"), ("all", COLOURS[5])):
-            line(axis, points, name, colour, "--")
-        for part, colour in zip(ON, COLOURS, strict=False):
-            line(axis, points, prefix + part, colour, "-")
+        lines = [("none", "black", "--"), ("all", COLOURS[5], "--")]
+        lines += [(prefix + part, colour, "-") for part, colour in zip(ON, COLOURS, strict=False)]
+        for name, colour, style in lines:
+            curve(axis, [p for p in points if p["variant"] == name], name, colour, style)
         axis.set(title=title, xlabel="steps in the environment", ylim=(0, 510))
         axis.spines[["top", "right"]].set_visible(False)
         axis.legend(frameon=False, fontsize=8)
     figure.axes[0].set_ylabel("return, mean over seeds")
     return figure
-
-
-def line(axis, points: list[dict], name: str, colour: str, style: str) -> None:
-    """Mean over seeds with its interval."""
-    chosen = [point for point in points if point["variant"] == name]
-    steps, mean, low, high = ([p[key] for p in chosen] for key in ("step", "mean", "low", "high"))
-    axis.plot(steps, mean, color=colour, linestyle=style, label=name)
-    axis.fill_between(steps, low, high, color=colour, alpha=0.1, linewidth=0)
 
 
 if __name__ == "__main__":

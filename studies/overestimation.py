@@ -12,22 +12,16 @@ so the largest is taken of two values only, and the two networks are never far a
 Predicted is the value of an episode's first state, realised the discounted return that comes of it.
 """
 
-import contextlib
-import io
-import tempfile
-from pathlib import Path
-
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hour9.engine.checkpoint import Checkpoint
-from hour9.engine.run import Run
 from hour9.engine.settings import Source
 from hour9.rl import cartpole, dqn
 from hour9.rl.episodes import play, returns, starts
 from hour9.rl.settings import DQN
 from hour9.task import without_test
-from study import COLOURS, asked, interval
+from study import COLOURS, asked, curve, interval, looks
 
 SETTINGS = {
     "task": "cartpole",
@@ -69,27 +63,20 @@ def measure(settings: DQN, every: int) -> list[dict]:
     seeds = dqn.split_seeds(tables, "test")[:EPISODES]
     first = np.tile(starts("CartPole-v1", seeds), (settings.seeds, 1))
     points = []
-    with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stdout(io.StringIO()):
-        folder = Path(scratch)
-        run = Run(settings, without_test(tables), folder, folder / "model", Checkpoint(folder))
-        training = dqn.Training(run)
-        while training.place.step < settings.steps:
-            training.round()
-            if training.place.step % every:
-                continue
-            network = training.learner.network
-            rewards = play("CartPole-v1", network.act, seeds * settings.seeds)
-            found = {
-                "predicted": network.values(first).max(axis=1),
-                "realised": returns(rewards, settings.discount),
-            }
-            found["predicted minus realised"] = found["predicted"] - found["realised"]
-            for name, values in found.items():
-                mean, low, high = interval(values.reshape(settings.seeds, -1).mean(axis=1))
-                points.append(
-                    {"measure": name, "double": settings.double, "step": training.place.step}
-                    | {"mean": mean, "low": low, "high": high, "seeds": settings.seeds}
-                )
+    for training in looks(settings, without_test(tables), every):
+        network = training.learner.network
+        rewards = play("CartPole-v1", network.act, seeds * settings.seeds)
+        found = {
+            "predicted": network.values(first).max(axis=1),
+            "realised": returns(rewards, settings.discount),
+        }
+        found["predicted minus realised"] = found["predicted"] - found["realised"]
+        for name, values in found.items():
+            mean, low, high = interval(values.reshape(settings.seeds, -1).mean(axis=1))
+            points.append(
+                {"measure": name, "double": settings.double, "step": training.place.step}
+                | {"mean": mean, "low": low, "high": high, "seeds": settings.seeds}
+            )
     return points
 
 
@@ -118,12 +105,10 @@ def draw(points: list[dict]) -> Figure:
     return figure
 
 
-def line(axis, points: list[dict], name: str, double: bool, colour: str, label: str) -> None:
-    """Mean over seeds with its interval."""
+def line(axis: Axes, points: list[dict], name: str, double: bool, colour: str, label: str) -> None:
+    """One measure of one of the two agents."""
     chosen = [p for p in points if p["measure"] == name and p["double"] == double]
-    steps, mean, low, high = ([p[key] for p in chosen] for key in ("step", "mean", "low", "high"))
-    axis.plot(steps, mean, color=colour, label=label)
-    axis.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0)
+    curve(axis, chosen, label, colour)
 
 
 if __name__ == "__main__":

@@ -4,17 +4,28 @@ python studies/scaling.py            # the picture and the numbers behind it
 python studies/scaling.py --short    # the same in seconds, for a test: too small to conclude from
 """
 
+from __future__ import annotations
+
 import argparse
+import contextlib
+import io
 import json
 import os
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
+
+if TYPE_CHECKING:
+    from hour9.rl.dqn import Training
+    from hour9.rl.settings import DQN
+    from hour9.task import Tables
 
 HERE = Path(__file__).parent
 COLOURS = ("#1f6feb", "#d1571b", "#1a7f37", "#8250df", "#9a6700", "#57606a")
@@ -56,6 +67,28 @@ def interval(values: Sequence[float]) -> tuple[float, float, float]:
         return mean, mean, mean
     half = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
     return mean, mean - half, mean + half
+
+
+def looks(settings: DQN, tables: Tables, every: int) -> Iterator[Training]:
+    """Train agents, and stop every so many steps for whoever wants to look at them."""
+    from hour9.engine.checkpoint import Checkpoint
+    from hour9.engine.run import Run
+    from hour9.rl.dqn import Training
+
+    with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stdout(io.StringIO()):
+        folder = Path(scratch)
+        training = Training(Run(settings, tables, folder, folder / "model", Checkpoint(folder)))
+        while training.place.step < settings.steps:
+            training.round()
+            if not training.place.step % every:
+                yield training
+
+
+def curve(axis: Axes, points: list[dict], label: str, colour: str, style: str = "-") -> None:
+    """Mean over seeds with its interval, over the steps."""
+    steps, mean, low, high = ([p[key] for p in points] for key in ("step", "mean", "low", "high"))
+    axis.plot(steps, mean, color=colour, linestyle=style, label=label)
+    axis.fill_between(steps, low, high, color=colour, alpha=0.12, linewidth=0)
 
 
 def show(value: Any) -> str:
