@@ -1,5 +1,6 @@
 """docker-compose.yml without Docker: its services' commands and environment, on this machine."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from hour9.servers import free_port
+from hour9.servers import PATIENCE, free_port
 
 ROOT = Path(__file__).parent.parent
 POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1:]
@@ -55,7 +57,7 @@ class Stack:
         self.folder = folder
         self.moved = moved
         self.ports = {port: str(free_port()) for port in PORTS}
-        self.running: list[subprocess.Popen[bytes]] = []
+        self.running: dict[str, subprocess.Popen[bytes]] = {}
 
     def here(self, text: str) -> str:
         """A command, address or path of a container, as it is on this machine."""
@@ -87,14 +89,24 @@ class Stack:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self.running.append(process)
+        self.running[service] = process
+
+    def wait(self, service: str, port: str, path: str) -> None:
+        """Return when the service answers; one that ended first says why."""
+        deadline = time.monotonic() + PATIENCE
+        url = f"http://127.0.0.1:{self.ports[port]}{path}"
+        while time.monotonic() < deadline and self.running[service].poll() is None:
+            with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5):
+                return
+            time.sleep(0.2)
+        raise AssertionError(f"{service} does not answer at {url}\n{self.log(service)}")
 
     def log(self, service: str) -> str:
         return (self.folder / f"{service}.log").read_text()[-4000:]
 
     def stop(self) -> None:
         """End every service, the last one first."""
-        for process in reversed(self.running):
+        for process in reversed(self.running.values()):
             for signal in (15, 9):
                 try:
                     os.killpg(process.pid, signal)
