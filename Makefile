@@ -6,7 +6,7 @@ SHARED ?= ../shared/data
 READY := .venv/ready-$(shell pwd | cksum | cut -d' ' -f1)
 TESTS := .venv/tests-ready
 
-.PHONY: run test ui lint lock bench errors quality gpu-check studies install
+.PHONY: run test ui lint lock bench errors soak reproduce quality gpu-check studies install
 
 run: $(READY)            ## the whole pipeline, from raw data to the registry
 	@$(BIN)/hour9 run
@@ -36,6 +36,13 @@ bench: $(READY)          ## side by side with peers, to benchmarks/results.json
 errors: $(READY)         ## how often each gate errs, to docs/gates.md; how long the gates take
 	@$(BIN)/python benchmarks/gate_errors.py
 	@$(BIN)/python benchmarks/judge_speed.py
+
+soak: $(READY)           ## 1,000 promotions of one task at once, over SQLite and PostgreSQL
+	@$(BIN)/python benchmarks/promotions.py
+	@test ! -d /usr/lib/postgresql || $(BIN)/python benchmarks/promotions.py --store postgres
+
+reproduce: $(READY)      ## every candidate's newest version, trained again: identical, or where not
+	@$(BIN)/python benchmarks/reproduce_all.py
 
 quality: $(READY)        ## accuracy and return over several seeds; real sets where they are at hand
 	@$(BIN)/python benchmarks/nodes_quality.py

@@ -40,11 +40,13 @@ def promote(
         who: Your name, for the journal.
         approval: `required` suspends the run until a person has read its artifact and resumes it.
     """
-    number = str(version or "")
+    number = str(version or promotion.alias(task, promotion.CHALLENGER))  # a yes is for this one
     if approval == "required":
         seen = promotion.preview(task, number)
         create_markdown_artifact(seen, key=f"promote-{task}", description=f"promote {task}?")
-        answer = suspend_flow_run(wait_for_input=Approval, timeout=A_DAY)
+        # The run starts again after the yes; another challenger by then is asked about anew.
+        key = f"version-{number}"
+        answer = suspend_flow_run(wait_for_input=Approval, timeout=A_DAY, key=key)
         if not answer.yes:
             raise promotion.Refused(f"{answer.who} said no to {task} version {number or 'next'}")
         who = answer.who

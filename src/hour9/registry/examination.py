@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -17,6 +18,9 @@ from hour9.registry.tracking import connect
 from hour9.registry.versions import JUDGED, judged
 from hour9.task import Tables, read_tables
 
+ONE = threading.Lock()
+"""Versions are scored by their own code, and `sys.modules` belongs to all threads of a process: one
+of them at a time examines, so that no other's `import hour9` finds a version's."""
 OF_STAGES = ("train", "evaluate", "judge")
 
 
@@ -38,7 +42,12 @@ class Examination:
 
 def examine(task: str, number: str, last: Entry | None) -> Examination:
     """Judge a version as it is now; what only now can be judged is written to its tags."""
-    version = get_version(task, number)
+    with ONE:
+        return examine_alone(get_version(task, number), last)
+
+
+def examine_alone(version: Any, last: Entry | None) -> Examination:
+    """What `examine` does, while no other thread does it."""
     with unpack(version) as package:
         broken = check_bytes(version, package)
         if broken:
@@ -52,7 +61,7 @@ def examine(task: str, number: str, last: Entry | None) -> Examination:
     if not verdicts:
         objections.append("no gate was asked")
     text = json.dumps([asdict(verdict) for verdict in fresh])
-    connect().set_model_version_tag(task, number, JUDGED, text)
+    connect().set_model_version_tag(version.name, version.version, JUDGED, text)
     return Examination(version, [*verdicts, *fresh], [], objections)
 
 

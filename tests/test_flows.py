@@ -1,0 +1,63 @@
+"""The flows' own decisions; what they call is tested where it stands."""
+
+from types import SimpleNamespace
+
+import pytest
+from tests.conftest import ROOT
+
+
+@pytest.fixture
+def flows(monkeypatch) -> SimpleNamespace:
+    """Both modules, read as a deployment reads them, without Prefect's engine around them."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.syspath_prepend(ROOT)
+    from flows import monitor, promotion
+
+    logger = SimpleNamespace(info=lambda _: None, warning=lambda _: None)
+    for module in (monitor, promotion):
+        monkeypatch.setattr(module, "get_run_logger", lambda: logger)
+        monkeypatch.setattr(module, "create_markdown_artifact", lambda *_, **__: None)
+    return SimpleNamespace(monitor=monitor, promotion=promotion)
+
+
+@pytest.mark.parametrize("yes", [True, False])
+def test_a_yes_is_for_the_version_that_was_shown(flows, monkeypatch, yes):
+    asked, promoted = [], []
+    here = flows.promotion
+    monkeypatch.setattr(here.promotion, "alias", lambda task, name: "7")
+    monkeypatch.setattr(here.promotion, "preview", lambda task, number: asked.append(number) or "")
+    monkeypatch.setattr(here.promotion, "promote", lambda *said: promoted.append(said) or "done")
+
+    def person(*, key: str, **_: object) -> SimpleNamespace:
+        asked.append(key)
+        return SimpleNamespace(yes=yes, who="anna")
+
+    monkeypatch.setattr(here, "suspend_flow_run", person)
+    if yes:
+        here.promote.fn("taxi", approval="required")
+        assert promoted == [("taxi", "7", "", "anna")]
+    else:
+        with pytest.raises(here.promotion.Refused, match="anna said no to taxi version 7"):
+            here.promote.fn("taxi", approval="required")
+        assert promoted == []
+    assert asked == ["7", "version-7"]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "retrain", "started"),
+    [
+        ("retrain", "auto", ["pipeline/rl"]),
+        ("retrain", "no", []),
+        ("watch", "auto", []),
+        ("fine", "auto", []),
+    ],
+)
+def test_only_a_verdict_of_retrain_starts_the_topics_deployment(
+    flows, monkeypatch, verdict, retrain, started
+):
+    here, seen = flows.monitor, []
+    found = SimpleNamespace(verdict=verdict, why="", text=lambda: "")
+    monkeypatch.setattr(here.watching, "monitor", lambda task, file: found)
+    monkeypatch.setattr(here, "run_deployment", lambda name, timeout: seen.append(name))
+    assert here.monitor.fn("taxi", "requests.jsonl", retrain) == verdict
+    assert seen == started
