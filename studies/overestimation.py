@@ -88,7 +88,8 @@ def draw(points: list[dict]) -> Figure:
         for name, colour in zip(("predicted", "realised"), COLOURS[1::-1], strict=True):
             line(axis, points, name, double, colour, name)
         axis.axhline(MOST, color="grey", linestyle=":", linewidth=1)
-        axis.annotate("no return is larger", (0, MOST), fontsize=8, va="bottom")
+        place = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "top"}
+        axis.annotate("no return is larger", (1, MOST - 0.2), fontsize=8, **place)
         axis.set_title("double DQN" if double else "DQN")
     for double, colour in ((False, COLOURS[3]), (True, COLOURS[2])):
         label = "double DQN" if double else "DQN"
