@@ -6,6 +6,7 @@ Each is trained again from its own commit, beside this tree; the tree is hashed 
 """
 
 import argparse
+import os
 import sys
 import time
 
@@ -13,10 +14,12 @@ from hour9.params import DATA, MODELS, read_params
 from hour9.registry.examination import newest
 from hour9.registry.lineage import dvc_md5, git_state
 from hour9.registry.reproduce import reproduce
+from hour9.stage import ENVIRONMENT
 
 
 def main() -> int:
     """One line for each; 1 where one of them is not identical, or the tree has changed."""
+    os.environ.update(ENVIRONMENT)
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("candidates", nargs="*", metavar="CANDIDATE", help="all, if not given")
     sections = read_params()["candidates"]

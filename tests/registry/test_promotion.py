@@ -5,8 +5,11 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,11 +17,13 @@ from mlflow import MlflowClient
 from safetensors.numpy import save_file
 from tests.conftest import TREE, copy_project, stages_of, stay_in
 
+from hour9 import monitor
 from hour9.cli import main
 from hour9.config import set_params
-from hour9.registry import journal, promotion, reproduce, tracking
+from hour9.registry import journal, packages, promotion, reproduce, tracking
 from hour9.registry.lineage import dvc_md5
 from hour9.registry.promotion import Refused, guard, promote, rollback
+from hour9.task import load_task, read_tables
 
 LENIENT = ["tasks.taxi.thresholds.floor=-1000.0", "tasks.taxi.thresholds.overfitting=1000.0"]
 STEPS = (60_000, 600_000)
@@ -304,6 +309,62 @@ def test_a_file_that_mlflow_would_run_was_changed_and_nothing_is_promoted(client
         file.write_text(kept)
 
 
+def test_of_many_threads_that_have_all_judged_one_promotes_and_the_others_are_told(
+    client, monkeypatch
+):
+    """The long form, 1,000 over four processes and real servers, is `make soak`."""
+    threads = 6
+    read, write = threading.Barrier(threads, timeout=120), journal.append
+
+    def when_all_have_read(*said: Any) -> journal.Entry:
+        read.wait()
+        return write(*said)
+
+    def attempt(number: int) -> str:
+        try:
+            return promote("taxi", "2", reason="all at once", who="the same").champion
+        except journal.Overtaken as told:
+            return str(told)
+
+    monkeypatch.setattr(journal, "append", when_all_have_read)
+    with ThreadPoolExecutor(threads) as pool:
+        said = list(pool.map(attempt, range(threads)))
+    assert said.count("2") == 1
+    assert sum("nothing was changed" in words for words in said) == threads - 1
+    assert len(journal.entries("taxi")) == 1
+    assert journal.breaks("taxi") == []
+    assert aliases(client) == {"champion": "2"}
+    assert guard("taxi") == ""
+
+
+def test_status_shows_what_promote_judged_beside_the_other_gates(client, capsys):
+    promote("taxi", "1", reason="the first")
+    promote("taxi", "2")
+    capsys.readouterr()
+    assert main(["status", "--json"]) == 0
+    (row,) = [r for r in json.loads(capsys.readouterr().out) if r["task"] == "taxi"]
+    verdicts = {gate["name"]: gate["verdict"] for gate in row["gates"]}
+    assert verdicts["champion"] == "pass"
+    assert "latency" in verdicts
+    assert row["aliases"] == ["challenger", "champion"]
+
+
+def test_a_monitor_over_a_real_version_says_fine_watch_and_retrain(client, capsys, tmp_path):
+    task = load_task("taxi")
+    version = packages.load(client.get_model_version("taxi", "2"))
+    seen = monitor.training_requests(task, read_tables(Path("data/taxi")), version.predict)
+    files = {
+        "fine": seen.sample(200, replace=True, random_state=0),
+        "watch": seen.head(5),
+        "retrain": seen.head(1).loc[[0] * 200],
+    }
+    for verdict, rows in files.items():
+        rows.to_json(tmp_path / verdict, orient="records", lines=True)
+        status = main(["monitor", "taxi", str(tmp_path / verdict), "--json"])
+        assert json.loads(capsys.readouterr().out)["verdict"] == verdict
+        assert status == (verdict == "retrain")
+
+
 def test_what_the_registry_lost_is_rebuilt_from_the_outs_and_may_follow_its_champion(client):
     """The run and the package are deleted; the outs of version 2 lie here."""
     promote("taxi", "2")
@@ -344,3 +405,34 @@ def test_what_the_cache_lost_is_restored_from_the_registry(client, capsys):
     assert [dvc_md5(folder) for folder in folders] == before
     assert main(["restore", f"taxi/{newest}"]) == 0
     assert "lacks nothing" in capsys.readouterr().out
+
+
+def test_clean_deletes_what_it_named_and_nothing_else(client, capsys):
+    """The last test: version 1, never promoted, loses its package."""
+    stale = Path(".hour9/checkpoints/taxi-qlearning/0123")
+    stale.mkdir(parents=True)
+    (stale / "state").write_text("old")
+    unnamed = Path(".dvc/cache/files/md5/ab/" + "c" * 30)
+    unnamed.parent.mkdir(parents=True, exist_ok=True)
+    unnamed.write_text("nothing names it")
+    outs = [dvc_md5(Path(name)) for name in ("data/taxi", "models/taxi", "reports/taxi")]
+    promote("taxi", "2")
+    assert main(["clean"]) == 0
+    said = capsys.readouterr().out
+    assert "taxi/1 (taxi-qlearning)" in said
+    assert "nothing was deleted" in said
+    assert unnamed.exists()
+
+    assert main(["clean", "--yes"]) == 0
+    assert not stale.exists()
+    assert not unnamed.exists()
+    one, two = (client.get_model_version("taxi", number) for number in "12")
+    assert not Path(one.source.removeprefix("file://")).exists()
+    assert one.tags["hour9.verdict"]
+    assert one.tags["hour9.cleaned"]
+    with packages.unpack(two) as package:
+        assert packages.check_bytes(two, package) == []
+    assert [dvc_md5(Path(n)) for n in ("data/taxi", "models/taxi", "reports/taxi")] == outs
+    capsys.readouterr()
+    assert main(["clean"]) == 0
+    assert "taxi/1" not in capsys.readouterr().out
