@@ -38,7 +38,11 @@ def git(*arguments: str) -> None:
 
 @pytest.fixture(scope="module")
 def tried(tmp_path_factory, warm) -> Iterator[Path]:
-    """Taxi, committed and pushed to a DVC remote, then tried with another seed."""
+    """Taxi, committed and pushed to a DVC remote, then tried with another seed.
+
+    Its registry is asked for by its whole path: MLflow keeps an engine for each address, and a
+    relative one would lead the process's later tests here.
+    """
     folder = tmp_path_factory.mktemp("habits")
     project = copy_project(folder / "project")
     (project / ".dvc/config.local").unlink()  # with git, as a person has it
@@ -71,7 +75,7 @@ def test_dvc_says_what_an_experiment_changed(tried):
 
 
 def test_mlflow_finds_both_runs_and_compares_their_curves(tried):
-    client = MlflowClient("sqlite:///mlruns/mlflow.db")
+    client = MlflowClient(f"sqlite:///{tried}/mlruns/mlflow.db")
     (experiment,) = client.search_experiments(filter_string="name = 'taxi'")
     runs = client.search_runs(
         [experiment.experiment_id], "tags.`hour9.candidate` = 'taxi-qlearning'"
@@ -84,7 +88,7 @@ def test_mlflow_finds_both_runs_and_compares_their_curves(tried):
 
 
 def test_mlflow_serves_a_version_by_an_alias_of_ones_own(tried):
-    client = MlflowClient("sqlite:///mlruns/mlflow.db")
+    client = MlflowClient(f"sqlite:///{tried}/mlruns/mlflow.db")
     client.set_registered_model_alias("taxi", "mine", "1")
     port = str(free_port())
     command = ["mlflow", "models", "serve", "-m", "models:/taxi@mine", "--env-manager", "local"]

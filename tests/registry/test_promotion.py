@@ -365,12 +365,15 @@ def test_a_monitor_over_a_real_version_says_fine_watch_and_retrain(client, capsy
         assert status == (verdict == "retrain")
 
 
-def test_what_the_registry_lost_is_rebuilt_from_the_outs_and_may_follow_its_champion(client):
-    """The run and the package are deleted; the outs of version 2 lie here."""
+def test_what_the_registry_lost_is_rebuilt_from_the_outs_and_may_follow_its_champion(
+    client, tmp_path
+):
+    """The run and the package are gone until the test's end; the outs of version 2 lie here."""
     promote("taxi", "2")
     lost = client.get_model_version("taxi", "2")
     client.delete_run(lost.run_id)
-    shutil.rmtree(lost.source.removeprefix("file://"))
+    package = Path(lost.source.removeprefix("file://"))
+    package.rename(tmp_path / "package")
     assert main(["register", "taxi"]) == 0
     assert len(client.search_model_versions("name = 'taxi'")) == 2
     try:
@@ -388,6 +391,7 @@ def test_what_the_registry_lost_is_rebuilt_from_the_outs_and_may_follow_its_cham
         assert len(client.search_model_versions("name = 'taxi'")) == 3
     finally:
         client.restore_run(lost.run_id)
+        (tmp_path / "package").rename(package)
 
 
 def test_what_the_cache_lost_is_restored_from_the_registry(client, capsys):
