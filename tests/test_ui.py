@@ -20,7 +20,7 @@ from typing import Any
 
 import psutil
 import pytest
-from tests.browser import approve, browser, choose, needs_browser
+from tests.browser import approve, browser, choose, needs_browser, set_alias
 from tests.conftest import TREE, copy_project, stay_in
 
 from hour9 import dag
@@ -227,6 +227,19 @@ def follow_links(ui: SimpleNamespace, page: Any, run: str) -> None:
     assert picture.startswith(ui.report)
     with urllib.request.urlopen(picture) as answer:
         assert answer.headers["Content-Type"].startswith("image/")
+
+
+@needs_browser
+def test_an_alias_that_was_set_by_hand_in_mlflow_is_put_back_by_the_guard(ui):
+    with browser() as page:  # version 2 was trained from settings that no commit holds
+        set_alias(page, ui.mlflow, "taxi", 2, "champion")
+        assert aliases(ui)["champion"] == 2
+        form(ui, page, "guard/guard")
+        run = submit(page)
+        assert state(ui, run, "Completed", "Failed")["name"] == "Completed"
+        assert aliases(ui)["champion"] == 1
+        page.goto(f"{ui.mlflow}/#/models/taxi/versions/2")
+        page.get_by_text("set on this version by hand and put back").first.wait_for()
 
 
 def test_a_run_killed_in_training_becomes_crashed_and_its_mlflow_run_killed(ui):
