@@ -12,7 +12,7 @@ run: $(READY)            ## the whole pipeline, from raw data to the registry
 	@$(BIN)/hour9 run
 
 test: $(TESTS)           ## all tests
-	@$(BIN)/python -m pytest -n 3 --dist loadgroup
+	@$(BIN)/python -m pytest -n 3
 
 ui: $(READY)             ## the MLflow and Prefect UIs on loopback, with the flows ready
 	@$(BIN)/hour9 ui $(UI)

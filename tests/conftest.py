@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,13 +28,30 @@ TREE = ("src", "flows", *FILES)
 os.environ.update({k: v for k, v in ENVIRONMENT.items() if k != "PYTHONHASHSEED"})
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file's tests share fixtures and stay in one process, unless it is marked `spread`: long
-    tests that share none are dealt out one by one, last, so that no process waits for another."""
-    for item in items:
-        if not item.get_closest_marker("spread"):
-            item.add_marker(pytest.mark.xdist_group(item.path.relative_to(ROOT).as_posix()))
+SPREAD = {
+    "tests/benchmarks/test_short.py",
+    "tests/test_pipeline.py",
+    "tests/test_resume.py",
+    "tests/test_stage.py",
+    "tests/test_studies.py",
+}
+"""Files of long tests that share nothing: dealt out one by one, last, so that no process waits."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Where several processes test, a file's tests share fixtures and stay in one of them.
+
+    Not by xdist's own groups: xdist 3.8 writes them where pytest 9 no longer reads them.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return nodeid if file in SPREAD else file
+
+    return ByFile(config, log)
 
 
 WARM_FOR_ALL = "HOUR9_TEST_WARM"

@@ -15,7 +15,6 @@ from hour9 import dag, run
 from hour9.registry.lineage import dvc_md5
 from hour9.stage import LOGS, WARM
 
-pytestmark = pytest.mark.spread
 BIN = Path(sys.executable).parent
 GATES = [
     "floor",

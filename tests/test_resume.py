@@ -17,7 +17,6 @@ from hour9.params import read_params
 from hour9.registry.lineage import dvc_md5
 from hour9.stage import WARM
 
-pytestmark = pytest.mark.spread
 StageRunner = Callable[..., object]
 
 TINY = [f"candidates.textgen-pretrained.{s}" for s in ("channels=16", "layers=1", "batch_size=128")]

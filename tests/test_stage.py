@@ -14,7 +14,6 @@ from hour9.registry.lineage import dvc_md5
 from hour9.stage import WARM, AlreadyRunning, only_one
 from hour9.warm import WarmProcess, key
 
-pytestmark = pytest.mark.spread
 SECONDS = 60  # patience with a busy machine; nothing sleeps it out
 
 

@@ -9,7 +9,6 @@ import pytest
 from matplotlib.image import imread
 from ruamel.yaml import YAML
 
-pytestmark = pytest.mark.spread
 STUDIES = Path(__file__).parent.parent / "studies"
 LISTED = YAML(typ="safe").load(STUDIES / "dvc.yaml")["stages"]["study"]["foreach"]
 

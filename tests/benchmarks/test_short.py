@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.spread
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks/results.json"
 
