@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pygame
 import pytest
 from PIL import Image
 
@@ -22,11 +23,22 @@ def test_an_episode_is_an_animation_with_the_same_bytes_every_time(name, tmp_pat
         assert film.n_frames > 3
 
 
-def test_without_a_screen_no_window_opens(monkeypatch):
-    monkeypatch.delenv("DISPLAY", raising=False)
-    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+@pytest.mark.parametrize("driver", ["", "x12"], ids=["none there", "no such driver"])
+def test_without_a_screen_no_window_opens(driver, monkeypatch):
+    pygame.display.quit()
+    monkeypatch.setenv("SDL_VIDEODRIVER", driver)
+    for screen in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(screen, raising=False)
     with pytest.raises(NoScreen, match="no screen"):
         play_in_window("CartPole-v1", lambda seen: 1, 7)
+    pygame.display.quit()
+
+
+def test_a_driver_that_was_asked_for_needs_no_display(monkeypatch):
+    pygame.display.quit()
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    monkeypatch.delenv("DISPLAY", raising=False)
+    assert play_in_window("CartPole-v1", lambda seen: 1, 7) == 10.0  # it falls to one side
 
 
 @pytest.mark.parametrize(

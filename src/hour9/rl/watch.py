@@ -48,13 +48,28 @@ def animate(name: str, choose: Choose, seed: int, path: Path) -> None:
 
 def play_in_window(name: str, choose: Choose, seed: int) -> float:
     """Play one episode before somebody's eyes; its return. Raises NoScreen where there is none."""
-    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        raise NoScreen("there is no screen here (neither DISPLAY nor WAYLAND_DISPLAY is set)")
+    seek_screen()
     env = make(name, render_mode="human")
     try:
         return episode(env, choose, seed, lambda: None)
     finally:
         env.close()
+
+
+def seek_screen() -> None:
+    """Raises NoScreen if SDL, which opens the window, finds none.
+
+    Only SDL knows: a Mac sets no DISPLAY, and a DISPLAY may lead nowhere. Without a screen it draws
+    into memory; that is an answer only for one who asked for a driver by name.
+    """
+    import pygame
+
+    try:
+        pygame.display.init()
+    except pygame.error as error:
+        raise NoScreen(f"there is no screen here ({error})") from error
+    if not os.environ.get("SDL_VIDEODRIVER") and pygame.display.get_driver() == "offscreen":
+        raise NoScreen("there is no screen here (SDL found none; DISPLAY names one, for example)")
 
 
 def episode(env: Any, choose: Choose, seed: int, look: Callable[[], object]) -> float:
