@@ -115,7 +115,7 @@ def postgres() -> Iterator[str]:
             ready = [str(binaries / "pg_isready"), "-q", "-h", HOST, "-p", port]
             while subprocess.run(ready).returncode:
                 time.sleep(0.1)
-            yield f"postgresql://hour9@{HOST}:{port}/postgres"
+            yield f"postgresql+psycopg2://hour9@{HOST}:{port}/postgres"
         finally:
             server.send_signal(signal.SIGINT)  # a fast shutdown: it ends its sessions
             server.wait()

@@ -79,8 +79,9 @@ def restore(asked: argparse.Namespace) -> int:
 
 def reproduce(asked: argparse.Namespace) -> int:
     """Say whether the same bytes come out again; status 1 where they do not."""
+    from hour9.registry.reproduce import DIFFERENT
     from hour9.registry.reproduce import reproduce as again
 
     outcome, differences = again(asked.version)
     print("\n".join([f"{asked.version}: {outcome}", *differences]))
-    return 0 if outcome == "identical" else 1
+    return 1 if outcome == DIFFERENT else 0

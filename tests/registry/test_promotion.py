@@ -284,16 +284,38 @@ def test_a_version_is_traced_to_its_raw_bytes(client):
 
 def test_a_version_is_trained_again_from_its_own_commit_to_the_same_bytes(client):
     """Version 1: params.yaml has moved on since."""
+    before = tree()
     assert reproduce.reproduce("taxi/1", say=lambda _: None) == ("identical", [])
     assert Path("params.yaml").read_text().count(f"steps: {STEPS[1]}")
+    assert tree() == before
 
 
-def test_where_two_models_differ_is_said(tmp_path):
-    for name, value in (("a", 1.0), ("b", 1.5)):
+def tree() -> tuple[bytes | str, ...]:
+    """All that a reproduction must leave as it is."""
+    status = subprocess.check_output(["git", "status", "--porcelain", "--ignored"])
+    return status, *(dvc_md5(Path(name)) for name in ("data", "models", "reports"))
+
+
+@pytest.mark.parametrize(
+    ("by", "tolerance", "outcome"),
+    [(0.5, 0.0, "different"), (1e-4, 1e-3, "within tolerance"), (1e-2, 1e-3, "different")],
+)
+def test_where_two_models_differ_is_said(tmp_path, by, tolerance, outcome):
+    for name, value in (("a", 1.0), ("b", 1.0 + by)):
         (tmp_path / name).mkdir()
         save_file({"q": np.full(3, value)}, tmp_path / name / "model.safetensors")
-    outcome, where = reproduce.compare(tmp_path / "a", tmp_path / "b")
-    assert (outcome, where) == ("different", ["model.safetensors: q differs by up to 0.5"])
+        (tmp_path / name / "config.json").write_text(json.dumps({"cut": [1, value], "as": "q"}))
+    found = reproduce.compare(tmp_path / "a", tmp_path / "b", tolerance)
+    where = [f"{what} differs by {by:.3g}" for what in ("config.json: /cut/1", "model.safetensors: q")]
+    assert found == (outcome, where)
+
+
+@pytest.mark.parametrize("other", ['{"as": "r"}', '{"as": "q", "more": 1}', '{"as": ["q"]}'])
+def test_no_tolerance_covers_what_is_no_number(tmp_path, other):
+    for name, text in (("a", '{"as": "q"}'), ("b", other)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(text)
+    assert reproduce.compare(tmp_path / "a", tmp_path / "b", 0.9)[0] == "different"
 
 
 def test_a_file_that_mlflow_would_run_was_changed_and_nothing_is_promoted(client):

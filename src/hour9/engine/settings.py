@@ -61,6 +61,13 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto", description="number format of the matrix products"
     )
+    tolerance: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="how far a reproduction's numbers may be away, in relation to their size; on a "
+        "GPU sums come in any order",
+    )
 
 
 class Supervised(Settings, frozen=True, extra="forbid"):

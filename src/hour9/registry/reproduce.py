@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -12,12 +13,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hour9.params import DATA, MODELS, STATE, read_params
 from hour9.registry.lineage import dvc_md5, git
 from hour9.registry.packages import check_bytes, unpack
 from hour9.registry.tracking import connect
 
 LOCK = "dvc.lock"
+IDENTICAL, WITHIN, DIFFERENT = "identical", "within tolerance", "different"
 
 
 class NotReproducible(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised
@@ -79,7 +83,7 @@ def raw_data(tags: dict[str, str]) -> list[tuple[str, str]]:
 
 def reproduce(address: str, say: Callable[[str], None] = print) -> tuple[str, list[str]]:
     """Train the version again, from its own commit, beside this tree: `identical`, `within
-    tolerance` or `different`, and where it differs."""
+    tolerance` (that of the candidate's settings) or `different`, and where it differs."""
     version = find(address)
     tags = {name.removeprefix("hour9."): value for name, value in version.tags.items()}
     with unpack(version) as package, checkout(version, tags) as tree:
@@ -89,13 +93,14 @@ def reproduce(address: str, say: Callable[[str], None] = print) -> tuple[str, li
         say(f"data and weights of {candidate} at {tags['git_commit'][:12]}")
         dvc(tree, "repro", *needs(tree, candidate))
         if (found := dvc_md5(tree / DATA / task)) != tags["data_md5"]:
-            return "different", [f"data: {found}, the version was trained on {tags['data_md5']}"]
+            return DIFFERENT, [f"data: {found}, the version was trained on {tags['data_md5']}"]
         say(f"training {candidate} again")
         dvc(tree, "repro", "--single-item", "--force", f"train@{candidate}")
         made = tree / MODELS / task / candidate
         if dvc_md5(made) == tags["model_md5"]:
-            return "identical", []
-        return compare(package.model, made)
+            return IDENTICAL, []
+        tolerance = json.loads(tags["params"]).get("tolerance", 0.0)
+        return compare(package.model, made, tolerance)
 
 
 @contextmanager
@@ -176,25 +181,52 @@ def dvc(tree: Path, *arguments: str) -> None:
         raise NotReproducible(f"dvc {' '.join(arguments)} failed\n" + "\n".join(words))
 
 
-def compare(first: Path, second: Path) -> tuple[str, list[str]]:
-    """Two model folders, file by file, and tensor by tensor where they differ."""
+def compare(first: Path, second: Path, tolerance: float = 0.0) -> tuple[str, list[str]]:
+    """Two model folders, file by file: the outcome, and what differs by how much."""
+    names = {p.relative_to(f).as_posix() for f in (first, second) for p in f.rglob("*.*")}
+    apart = [line for name in sorted(names) for line in differences(name, first, second)]
+    found = [f"{what} differs by {by:.3g}" if by < math.inf else what for what, by in apart]
+    near = all(by <= tolerance for _, by in apart)
+    return WITHIN if near else DIFFERENT, found
+
+
+def differences(name: str, first: Path, second: Path) -> Iterator[tuple[str, float]]:
+    """What is not the same in one file of two folders, and how far apart it is."""
     from safetensors.numpy import load_file
 
-    found = []
-    names = {p.relative_to(f).as_posix() for f in (first, second) for p in f.rglob("*.*")}
-    for name in sorted(names):
-        one, two = first / name, second / name
-        if not (one.exists() and two.exists()):
-            found.append(f"{name}: only in {'the version' if one.exists() else 'the new model'}")
-        elif one.suffix == ".safetensors" and dvc_md5(one) != dvc_md5(two):
-            theirs, ours = load_file(one), load_file(two)
-            found += [
-                f"{name}: {key} differs by up to {abs(theirs[key] - ours[key]).max():.3g}"
-                if key in ours and theirs[key].shape == ours[key].shape
-                else f"{name}: {key} has another shape"
-                for key in theirs
-                if key not in ours or (theirs[key] != ours[key]).any()
-            ]
-        elif dvc_md5(one) != dvc_md5(two):
-            found.append(f"{name}: other bytes")
-    return "different", found
+    one, two = first / name, second / name
+    if not (one.exists() and two.exists()):
+        yield f"{name}: only in {'the version' if one.exists() else 'the new model'}", math.inf
+    elif dvc_md5(one) == dvc_md5(two):
+        return
+    elif one.suffix == ".safetensors":
+        yield from numbers_apart(name, load_file(one), load_file(two))
+    elif one.suffix == ".json":
+        values = (flat(json.loads(path.read_text())) for path in (one, two))
+        yield from numbers_apart(name, *values)
+    else:
+        yield f"{name}: other bytes", math.inf
+
+
+def numbers_apart(
+    name: str, one: dict[str, Any], two: dict[str, Any]
+) -> Iterator[tuple[str, float]]:
+    """Named values that differ: norm of the difference over the norm of the first."""
+    for key in sorted(one.keys() | two.keys()):
+        a, b = (np.asarray(side.get(key)) for side in (one, two))
+        if key not in one or key not in two or a.shape != b.shape:
+            yield f"{name}: {key} has another shape", math.inf
+        elif a.dtype.kind in "iuf" and b.dtype.kind in "iuf":
+            far = float(np.linalg.norm(a.astype(float) - b))
+            if far != 0.0:  # a NaN, too
+                yield f"{name}: {key}", far / (float(np.linalg.norm(a)) or far)
+        elif (a != b).any():
+            yield f"{name}: {key} has another value", math.inf
+
+
+def flat(value: Any, name: str = "") -> dict[str, Any]:
+    """The single values of a JSON document, each by its path."""
+    if not isinstance(value, dict | list):
+        return {name: value}
+    inner = value.items() if isinstance(value, dict) else enumerate(value)
+    return {k: v for key, below in inner for k, v in flat(below, f"{name}/{key}").items()}
