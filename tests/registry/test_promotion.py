@@ -306,8 +306,8 @@ def test_where_two_models_differ_is_said(tmp_path, by, tolerance, outcome):
         save_file({"q": np.full(3, value)}, tmp_path / name / "model.safetensors")
         (tmp_path / name / "config.json").write_text(json.dumps({"cut": [1, value], "as": "q"}))
     found = reproduce.compare(tmp_path / "a", tmp_path / "b", tolerance)
-    where = [f"{what} differs by {by:.3g}" for what in ("config.json: /cut/1", "model.safetensors: q")]
-    assert found == (outcome, where)
+    places = ("config.json: /cut/1", "model.safetensors: q")
+    assert found == (outcome, [f"{place} differs by {by:.3g}" for place in places])
 
 
 @pytest.mark.parametrize("other", ['{"as": "r"}', '{"as": "q", "more": 1}', '{"as": ["q"]}'])
