@@ -81,7 +81,13 @@ def table_of(gate: str, report: Path, section: dict[str, Any]) -> pd.DataFrame:
         task = report.parent.name
         pair = [
             Package(
-                task, section["topic"], MODELS / task / name, Path("src").absolute(), report, {}
+                task=task,
+                topic=section["topic"],
+                folder=MODELS / task,
+                model=MODELS / task / name,
+                code=Path("src").absolute(),
+                evidence=report,
+                gates={},
             )
             for name in (report.name, section["reference"])
         ]

@@ -2,12 +2,14 @@
 
 python benchmarks/promotions.py [--store sqlite|postgres] [--attempts 1000] [--rounds 1]
 
-A small project trains two versions of taxi. Then four processes with an equal share of threads each
-call `promote`, with a reason, all at once. Every thread examines its version for itself, and
-none writes its entry before all have read the same end of the journal: nobody is late and so
-told by chance. What must hold after each round is asked of the registry, not of the threads: the
-journal has grown by one entry, whose chain holds, and the aliases are what it says. PostgreSQL's
-own binaries serve the second store; their server refuses to be root, so root lends it a user.
+A small project trains two versions of taxi, whose latency is not asked: it is timed alone or not
+at all. The models' own folder is gone, as on a colleague's machine: nobody asks DVC what is stale.
+Then four processes with an equal share of threads each call `promote`, with a reason, all at once.
+Every thread examines its version for itself, and none writes its entry before all have read the
+same end of the journal: nobody is late and so told by chance. What must hold after each round is
+asked of the registry, not of the threads: the journal has grown by one entry, whose chain holds,
+and the aliases are what it says. PostgreSQL's own binaries serve the second store; their server
+refuses to be root, so root lends it a user.
 """
 
 import argparse
@@ -29,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from hour9.config import set_params
-from hour9.servers import HOST, free_port, process, wait_for
+from hour9.servers import HOST, free_port, mlflow_environment, process, wait_for
 from hour9.stage import ENVIRONMENT
 from hour9.warm import WarmProcess
 
@@ -78,7 +80,7 @@ def mlflow_server(store: str) -> Iterator[None]:
     port = str(free_port())
     address = f"http://{HOST}:{port}"
     with postgres() if store == "postgres" else embedded() as backend:
-        os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
+        mlflow_environment()
         options = ["--backend-store-uri", backend, "--artifacts-destination", "artifacts"]
         with process(
             "mlflow", "server", "--host", HOST, "--port", port, "--workers", "2", *options
@@ -126,7 +128,7 @@ def two_versions() -> None:
     Path(".hour9").mkdir(exist_ok=True)
     with WarmProcess() as warm:
         os.environ["HOUR9_WARM"] = str(warm.socket)
-        set_params([f"tasks.{TASK}.thresholds.latency=null"])  # timed alone or not at all
+        set_params([f"tasks.{TASK}.thresholds.latency=null"])
         for kind in ("ingest", "validate"):
             stage(kind, TASK)
         for steps in (20_000, 40_000):
@@ -135,7 +137,7 @@ def two_versions() -> None:
                 stage(kind, CANDIDATE)
             stage("register", TASK)
         del os.environ["HOUR9_WARM"]
-    shutil.rmtree("models")  # as on a colleague's machine: nobody asks DVC what is stale
+    shutil.rmtree("models")
 
 
 def stage(kind: str, name: str) -> None:

@@ -1,8 +1,10 @@
 """MLflow's scoring server around a model as the registry packs it, in the test's own process."""
 
 import json
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pandas as pd
@@ -51,3 +53,9 @@ def ask(server: TestClient, *requests: dict) -> tuple[int, str]:
 def answers(words: str) -> pd.DataFrame:
     """The rows of an answer."""
     return pd.DataFrame(json.loads(words)["predictions"])
+
+
+def readme_example(task: str) -> dict[str, Any]:
+    """The request that the README shows for a task."""
+    (example,) = re.findall(rf"^{task} +(\{{.*\}})$", Path("README.md").read_text(), re.M)
+    return json.loads(example)

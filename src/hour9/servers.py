@@ -43,6 +43,15 @@ def prefect_environment() -> None:
         os.environ.setdefault(name, value)
 
 
+def mlflow_environment() -> None:
+    """What MLflow's server is told: no jobs, and a connection for each of its forty threads.
+
+    With fewer, some of many requests at once wait for 30 s and are refused ("QueuePool limit").
+    """
+    os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
+    os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW", "35")  # beside a pool of 5
+
+
 @contextmanager
 def prefect_server() -> Iterator[str]:
     """The address of Prefect's API: the one that is set, the one that `ui` serves, or a new one.

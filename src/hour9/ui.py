@@ -14,7 +14,15 @@ from hour9 import operate
 from hour9.pages import ADDRESS, pages
 from hour9.registry.tracking import STORE, connect
 from hour9.run import has_gpu
-from hour9.servers import HOST, UI_NOTE, check_free, prefect_environment, process, wait_for
+from hour9.servers import (
+    HOST,
+    UI_NOTE,
+    check_free,
+    mlflow_environment,
+    prefect_environment,
+    process,
+    wait_for,
+)
 
 
 def serve(prefect_port: int, mlflow_port: int, report_port: int) -> int:
@@ -26,10 +34,10 @@ def serve(prefect_port: int, mlflow_port: int, report_port: int) -> int:
     for stop in (signal.SIGINT, signal.SIGTERM):  # a shell's background job ignores the first
         signal.signal(stop, signal.default_int_handler)
     prefect_environment()
+    mlflow_environment()
     os.environ |= {
         "PREFECT_API_URL": f"{prefect}/api",
         "PREFECT_SERVER_UI_API_URL": f"{prefect}/api",
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "HOUR9_MLFLOW_URL": mlflow,
         ADDRESS: f"http://{HOST}:{report_port}",
         "PWD": str(Path.cwd()),  # the folder that prefect.yaml lets a worker work in

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from starlette.testclient import TestClient
-from tests.serving import answers, ask, served
+from tests.serving import answers, ask, readme_example, served
 
 from hour9.engine.settings import Source
 from hour9.engine.weights import save_model
@@ -32,7 +32,6 @@ BAD = {  # what is sent, and what the answer must say
         ({"state": 500}, "0 to 499, got [500]"),
         ({"state": -1}, "0 to 499, got [-1]"),
         ({"state": 10**30}, "state"),
-        ({"state": 3.5}, "state"),
         ({"state": None}, "state"),
         ({"state": float("nan")}, "state"),
         ({"state": "home"}, "state"),
@@ -87,3 +86,9 @@ def test_a_hundred_thousand_requests_have_as_many_answers(servers):
 def test_no_request_has_no_answer_and_no_500(servers, task):
     status, words = ask(servers[task])
     assert status < 500, words
+
+
+@pytest.mark.parametrize("task", BAD)
+def test_the_example_of_the_readme_is_answered(servers, task):
+    status, words = ask(servers[task], readme_example(task))
+    assert status == 200, words

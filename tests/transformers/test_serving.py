@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
-from tests.serving import ask, served
+from tests.serving import ask, readme_example, served
 
 from hour9.engine.checkpoint import Checkpoint
 from hour9.engine.run import Run
@@ -106,3 +106,9 @@ def test_a_strange_request_has_an_answer(servers, task, request_):
     status, words = ask(servers[task], request_)
     assert status == 200, words
     assert "predictions" in words
+
+
+@pytest.mark.parametrize("task", BAD)
+def test_the_example_of_the_readme_is_answered(servers, task):
+    status, words = ask(servers[task], readme_example(task))
+    assert status == 200, words

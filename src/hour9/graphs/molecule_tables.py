@@ -81,6 +81,10 @@ def read_graph(texts: list[str], config: dict[str, Any]) -> Tables:
                 f"row {case}: a node has the numbers {', '.join(config['nodes'])}; an edge source, "
                 f"target, {', '.join(config['edges'])}; got {x.shape} and {e.shape}"
             )
+        if not (np.isfinite(x).all() and np.isfinite(e).all()):
+            raise ValueError(f"row {case}: a number of the graph is not finite")
+        if lost := [edge for edge in e[:, :2].tolist() if not {*edge} <= {*range(len(x))}]:
+            raise ValueError(f"row {case}: an edge joins two of its {len(x)} nodes, not {lost[0]}")
         nodes.append(pd.DataFrame(x, columns=config["nodes"]).assign(case=str(case)))
         nodes[-1]["node"] = np.arange(len(x))
         edges.append(pd.DataFrame(e, columns=[*ENDS, *config["edges"]]).assign(case=str(case)))
