@@ -9,7 +9,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from ruamel.yaml import YAML
 
+from hour9.config import set_params
 from hour9.registry.lineage import dvc_md5
 from hour9.stage import WARM, AlreadyRunning, only_one
 from hour9.warm import WarmProcess, key
@@ -87,10 +89,11 @@ def test_a_killed_client_takes_the_forked_stage_with_it(taxi, project, warm):
 
 
 def test_a_stage_dies_with_the_process_that_started_it(taxi, project):
-    code = (
-        "import subprocess, sys\n"
-        "subprocess.run([sys.executable, '-m', 'hour9.stage', 'train', 'taxi-qlearning'])"
-    )
+    """By the command that DVC gives to a shell, which itself would outlive it."""
+    set_params(["candidates.taxi-qlearning.steps=900000000"])  # too long to end by itself
+    stages = YAML(typ="safe").load(project / "dvc.yaml")["stages"]
+    command = stages["train"]["do"]["cmd"].replace("${key}", "taxi-qlearning")
+    code = f"import subprocess; subprocess.run({command!r}, shell=True, executable='/bin/sh')"
     parent = subprocess.Popen(
         [sys.executable, "-c", code], cwd=project, stdout=subprocess.PIPE, text=True
     )
