@@ -11,22 +11,19 @@ from are those of the last `make run`. With --device cpu the same code runs wher
 
 import argparse
 import sys
-import tempfile
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 
-from hour9.engine.checkpoint import Checkpoint
 from hour9.engine.device import pick_precision
 from hour9.engine.run import Run
 from hour9.engine.settings import Settings, Supervised, load_settings
 from hour9.params import DATA, read_params
-from hour9.task import load_task, read_tables, without_test
 from hour9.transformers.layers import LayerShape, Transformer, TransformerShape
+from hour9.trial import Enough, rehearse
 
 TOLERANCE = {"fp32": 5e-3, "bf16": 5e-2}
 """Relative, of a loss. fp32 multiplies in TF32 on a GPU: ten bits behind the point."""
@@ -57,10 +54,6 @@ def main() -> int:
     if wrong:
         print(f"not the training of the CPU: {', '.join(wrong)}")
     return int(bool(wrong))
-
-
-class Enough(BaseException):
-    """So many updates were all that was wanted."""
 
 
 @dataclass
@@ -121,18 +114,7 @@ def first_updates(settings: Settings, device: str, precision: str, updates: int)
     """Train for some updates and throw the rest away."""
     quiet = {name: 0.0 for name in type(settings).model_fields if name.endswith("dropout")}
     changed = settings.model_copy(update=quiet | {"device": device, "precision": precision})
-    with tempfile.TemporaryDirectory() as scratch:
-        run = Steps(
-            settings=changed,
-            tables=without_test(read_tables(DATA / settings.task)),
-            parent=Path(settings.parent),
-            folder=Path(scratch) / "model",
-            checkpoint=Checkpoint(Path(scratch) / "checkpoint"),
-            wanted=updates,
-        )
-        with suppress(Enough):
-            load_task(settings.task).train(run)
-    return run
+    return rehearse(Steps, changed, wanted=updates)
 
 
 # A GPT large enough to fill a GPU

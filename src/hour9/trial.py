@@ -7,16 +7,17 @@ sweep reads the result. `python -m hour9.stage trial nodes-gcn.3` runs the third
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import optuna
 
 from hour9.engine.checkpoint import Checkpoint
 from hour9.engine.device import prepare_threads
-from hour9.engine.run import Point, Run
-from hour9.engine.settings import settings_class
+from hour9.engine.run import Run
+from hour9.engine.settings import Settings, settings_class
 from hour9.params import DATA, STATE
 from hour9.task import load_task, read_tables, without_test
 
@@ -27,8 +28,8 @@ Curve = list[tuple[int, float]]
 """(step, validation score), the scores that a trial has reported."""
 
 
-class Pruned(BaseException):
-    """The trial falls behind the others. No error: nothing that catches errors may stop it."""
+class Enough(BaseException):
+    """A run has seen what it was for. No error: nothing that catches errors may stop it."""
 
 
 def trial(name: str) -> None:
@@ -39,25 +40,30 @@ def trial(name: str) -> None:
     section = spec["settings"]
     settings = settings_class(section["topic"], section["architecture"])(**section)
     prepare_threads(settings.threads)
-    client, pruned = connect(), False
-    curve: list[Point] = []
+    client = connect()
+    run = rehearse(Watched, settings, judge=beside(spec["past"]))
+    log_curve(client, spec["run_id"], run.curve)
+    client.set_tag(spec["run_id"], "hour9.pruned", str(run.pruned).lower())
+    client.set_terminated(spec["run_id"], "KILLED" if run.pruned else "FINISHED")
+
+
+R = TypeVar("R", bound=Run)
+
+
+def rehearse(kind: type[R], settings: Settings, **more: Any) -> R:
+    """Train into a folder that is thrown away, to the end or until the run has had Enough."""
     with tempfile.TemporaryDirectory() as scratch:
-        run = Watched(
+        run = kind(
             settings=settings,
             tables=without_test(read_tables(DATA / settings.task)),
             parent=Path(settings.parent),
             folder=Path(scratch) / "model",
             checkpoint=Checkpoint(Path(scratch) / "checkpoint", seconds=float("inf")),
-            curve=curve,
-            judge=beside(spec["past"]),
+            **more,
         )
-        try:
+        with suppress(Enough):
             load_task(settings.task).train(run)
-        except Pruned:
-            pruned = True
-    log_curve(client, spec["run_id"], curve)
-    client.set_tag(spec["run_id"], "hour9.pruned", str(pruned).lower())
-    client.set_terminated(spec["run_id"], "KILLED" if pruned else "FINISHED")
+    return run
 
 
 def beside(past: Sequence[Mapping[str, Any]]) -> optuna.Trial:
@@ -84,13 +90,15 @@ class Watched(Run):
     """A training that stops where it falls behind."""
 
     judge: Any = field(kw_only=True)
+    pruned: bool = False
 
     def log(self, step: int, **measured: float) -> None:
         super().log(step, **measured)
         if SCORE in measured:
             self.judge.report(float(measured[SCORE]), step)
             if self.judge.should_prune():
-                raise Pruned
+                self.pruned = True
+                raise Enough
 
     def progress(self, done: int, total: int, what: str = "") -> None:
         """Nobody waits for a single trial."""
