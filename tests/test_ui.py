@@ -243,6 +243,27 @@ def test_an_alias_that_was_set_by_hand_in_mlflow_is_put_back_by_the_guard(ui):
 
 
 def test_a_run_killed_in_training_becomes_crashed_and_its_mlflow_run_killed(ui):
+    run, tracked = in_training(ui)
+    flow_process(ui, run).kill()
+    assert state(ui, run, "Crashed", "Failed")["name"] == "Crashed"
+    until(lambda: mlflow_status(ui, tracked) == "KILLED")
+    assert until(lambda: [r for r in runs(ui, "reap") if r["state"]["name"] == "Completed"])
+
+
+def test_a_cancelled_run_leaves_no_process_and_its_stage_stale_for_the_next_run(ui):
+    run, tracked = in_training(ui)
+    process = flow_process(ui, run)
+    started = [process, *process.children(recursive=True)]
+    asked = {"state": {"type": "CANCELLING", "name": "Cancelling"}}  # what the UI's Cancel sends
+    ask(f"{ui.api}/flow_runs/{run}/set_state", asked)
+    assert state(ui, run, "Cancelled", "Crashed", "Failed")["name"] == "Cancelled"
+    assert not psutil.wait_procs(started, timeout=60)[1]
+    until(lambda: mlflow_status(ui, tracked) == "KILLED")
+    assert TRAIN in dag.stale()
+
+
+def in_training(ui: SimpleNamespace) -> tuple[str, str]:
+    """A run whose training goes on for long, and the MLflow run of that training."""
     deployment = ask(f"{ui.api}/deployments/name/pipeline/rl")["id"]
     steps = "candidates.taxi-qlearning.steps=90000000"
     asked = {"parameters": {"task": "taxi", "settings": [steps]}}
@@ -253,12 +274,11 @@ def test_a_run_killed_in_training_becomes_crashed_and_its_mlflow_run_killed(ui):
         found = ask(f"{ui.mlflow}/api/2.0/mlflow/runs/search", wanted).get("runs", [])
         return found[0]["info"]["run_id"] if found else None
 
-    tracked = until(training)
-    flow_process(ui, run).kill()
-    assert state(ui, run, "Crashed", "Failed")["name"] == "Crashed"
-    info = f"{ui.mlflow}/api/2.0/mlflow/runs/get?run_id={tracked}"
-    until(lambda: ask(info)["run"]["info"]["status"] == "KILLED")
-    assert until(lambda: [r for r in runs(ui, "reap") if r["state"]["name"] == "Completed"])
+    return run, until(training)
+
+
+def mlflow_status(ui: SimpleNamespace, run: str) -> str:
+    return ask(f"{ui.mlflow}/api/2.0/mlflow/runs/get?run_id={run}")["run"]["info"]["status"]
 
 
 def flow_process(ui: SimpleNamespace, run: str) -> psutil.Process:
