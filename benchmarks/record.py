@@ -83,9 +83,22 @@ def compare(
     unit: str,
     less_is_better: bool = False,
 ) -> Row:
-    """A row of the results: what both reach, means over the runs."""
+    """A row of the results: what both reach, means over the runs.
+
+    Of several runs the standard deviations are printed, and where the difference of the means is
+    with 95 % confidence (Welch 1947: nothing is paired, and the spreads may differ).
+    """
     us, them = float(np.mean(ours)), float(np.mean(peer))
     print(f"{name:45} ours {us:8.2f}, {peer_name} {them:8.2f} {unit}", flush=True)
+    if len(ours) > 1:
+        from scipy.stats import ttest_ind
+
+        low, high = ttest_ind(ours, peer, equal_var=False).confidence_interval(0.95)
+        print(
+            f"{'':45} ± {np.std(ours, ddof=1):.2f} and ± {np.std(peer, ddof=1):.2f} over "
+            f"{len(ours)} runs; difference {us - them:+.2f} [{low:+.2f}, {high:+.2f}]",
+            flush=True,
+        )
     rounded = round(us, 3), round(them, 3)
     ratio = round(them / us if less_is_better else us / them, 3)
     return Row(name, *rounded, peer_name, unit, ratio, len(ours))

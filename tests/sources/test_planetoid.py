@@ -1,4 +1,5 @@
-"""PyG's own reader is the oracle, on a small graph with CiteSeer's flaws and on Cora itself."""
+"""PyG's own reader is the oracle, on a small graph with CiteSeer's flaws and PubMed's numbers, and
+on Cora itself."""
 
 import io
 import os
@@ -12,8 +13,13 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
+from hour9.engine.checkpoint import Checkpoint
+from hour9.engine.run import Run
+from hour9.engine.settings import load_settings
+from hour9.graphs.nodes import TASK
 from hour9.sources.planetoid import RefusedPickle, download, paths, read_pickle, read_planetoid
-from hour9.task import UnknownName
+from hour9.task import Source, Tables, UnknownName, without_test
+from hour9.validate import check
 
 SHARED = Path(os.environ.get("HOUR9_SHARED", "../shared")) / "data" / "planetoid"
 KNOWN, LABELLED, WORDS, CLASSES = 510, 6, 12, 3
@@ -44,8 +50,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("planetoid")
     draw = np.random.default_rng(0)
     rows = KNOWN + len(TEST)
-    words = csr_matrix((draw.random((rows, WORDS)) < 0.2).astype(np.float32))
-    labels = np.eye(CLASSES, dtype=np.int32)[draw.integers(CLASSES, size=rows)]
+    tf_idf = draw.random((rows, WORDS)) * (draw.random((rows, WORDS)) < 0.2)  # as in PubMed
+    words = csr_matrix(tf_idf.astype(np.float32))  # some rows are empty, as in CiteSeer
+    classes = [*np.arange(LABELLED) % CLASSES, *draw.integers(CLASSES, size=rows - LABELLED)]
+    labels = np.eye(CLASSES, dtype=np.int32)[classes]
     graph = defaultdict(list, {node: [] for node in range(max(TEST) + 1)})
     for a, b in draw.choice([*range(KNOWN), *TEST], size=(900, 2)).tolist():
         graph[a].append(b)  # some join a node to itself
@@ -89,6 +97,28 @@ def assert_equals_pyg(root: Path, name: str) -> None:
 @pytest.mark.filterwarnings("ignore")  # PyG reads with plain pickle, which NumPy warns of
 def test_a_graph_with_gaps_loops_and_repeated_edges_equals_pyg(root):
     assert_equals_pyg(root, "CiteSeer")
+
+
+@pytest.fixture(scope="module")
+def tables(root) -> Tables:
+    return TASK.ingest(Source(kind="planetoid", root=str(root), name="CiteSeer"))
+
+
+def test_nodes_without_words_or_edges_keep_the_contract(tables):
+    wordless = set(tables["nodes"]["node"]) - set(tables["features"]["node"])
+    assert {512, 514, 515} < wordless
+    assert {512, 514, 515} <= set(tables["nodes"].query("degree == 0")["node"])
+    check(TASK, tables)
+
+
+@pytest.mark.parametrize("candidate", ["nodes-gcn", "nodes-gat", "nodes-mpnn"])
+def test_nodes_without_words_or_edges_are_answered_for(tables, tmp_path, candidate):
+    settings = load_settings(candidate).model_copy(update={"epochs": 2})
+    folder, checkpoint = tmp_path / "model", Checkpoint(tmp_path / "checkpoint")
+    TASK.train(Run(settings, without_test(tables), tmp_path, folder, checkpoint))
+    answers = TASK.answer(folder)(tables["nodes"][["node"]])
+    assert len(answers) == max(TEST) + 1
+    assert answers["confidence"].between(1 / CLASSES, 1).all()
 
 
 @pytest.mark.filterwarnings("ignore")

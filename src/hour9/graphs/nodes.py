@@ -57,6 +57,7 @@ MOST_CLASSES = 10
 LOST_EDGES = 0.2  # share of edges that a perturbed graph lacks
 LOOSENESS = (0.01, 0.1, 1.0, 10.0)  # inverse penalties of the baseline's regressions
 PENALTIES = (0.01, 0.1, 1.0, 10.0)  # of its MLPs
+VIEWS, TEMPERATURE = 2, 0.5  # of the consistency among answers
 SURPRISE = 0.1  # its weight beside accuracy when the epoch is chosen
 LARGE = 50_000  # nodes of a graph that is answered for in parts
 NETWORKS: dict[str, type[Network]] = {"gcn": GCN, "gat": GAT, "mpnn": MPNN}
@@ -170,11 +171,17 @@ class Lesson:
                 f"neighbours takes {model.depth} numbers, one a layer, or none; got {self.most}"
             )
         self.device = pick_device(settings.device)
-        self.whole = (
-            around.field(known["position"].numpy(), self.most).to(self.device)
-            if len(known["position"]) <= settings.batch_size and not any(self.most)
-            else None
-        )
+        asked, n = known["position"].numpy(), len(around.adjacency)
+        at_once = len(asked) <= settings.batch_size and not any(self.most)
+        if settings.consistency:
+            if not at_once or n >= LARGE:
+                raise ValueError(
+                    f"consistency asks for all nodes in one step: set it to 0, or neighbours=[] "
+                    f"and batch_size to {len(asked)} or more, with fewer than {LARGE} nodes; "
+                    f"got {settings.neighbours}, {settings.batch_size} and {n} nodes"
+                )
+            asked = np.concatenate([asked, np.setdiff1d(np.arange(n), asked)])
+        self.whole = around.field(asked, self.most).to(self.device) if at_once else None
 
     def batches(self, epoch: int) -> list[Batch]:
         """The labelled nodes in an order of the epoch's own, with a seed for each batch's draw."""
@@ -189,13 +196,30 @@ class Lesson:
         ]
 
     def loss(self, wrapped: nn.Module, batch: Batch) -> Tensor:
-        logits = wrapped(self.whole or self.around_batch(batch))  # (labelled, K)
         penalty = self.settings.l2 / 2 * self.model.first.weight.square().sum()
-        return F.cross_entropy(logits, batch["target"]) + penalty
+        seen = self.whole or self.around_batch(batch)
+        if not self.settings.consistency:
+            return F.cross_entropy(wrapped(seen), batch["target"]) + penalty
+        views = [wrapped(seen) for _ in range(VIEWS)]  # (N, K) each, the labelled nodes first
+        surprise = [F.cross_entropy(v[: len(batch["target"])], batch["target"]) for v in views]
+        return sum(surprise) / VIEWS + self.settings.consistency * disagreement(views) + penalty
 
     def around_batch(self, batch: Batch) -> ReceptiveField:
         draw = np.random.default_rng(batch["draw"].tolist())
         return self.around.field(batch["position"].cpu().numpy(), self.most, draw).to(self.device)
+
+
+def disagreement(views: list[Tensor]) -> Tensor:  # (N, K) each -> ()
+    """How far answers under different dropout are from their mean, made surer.
+
+    Mean over the nodes of |p_v - sharp(p̄)|², sharp(p) ∝ p^(1/T) (Feng et al. 2020, eq. 4 to 6):
+    what the unlabelled nodes teach is to answer alike whatever is hidden.
+    """
+    shares = torch.stack(views).softmax(dim=2)  # (V, N, K)
+    with torch.no_grad():
+        sure = shares.mean(dim=0).pow(1 / TEMPERATURE)
+        sure /= sure.sum(dim=1, keepdim=True)
+    return (shares - sure).square().sum(dim=2).mean()
 
 
 class Everyone:

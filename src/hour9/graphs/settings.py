@@ -22,6 +22,13 @@ class OnNodes(Supervised, frozen=True, extra="forbid"):
     smoothing: float = Field(
         0.0, ge=0, lt=1, description="share of its neighbours in what is answered for a node"
     )
+    consistency: float = Field(
+        0.0,
+        ge=0,
+        le=100,
+        description="weight of answering all nodes alike under different dropout; 0: a step sees "
+        "what the labelled nodes hear, and no more",
+    )
     l2: Annotated[float, Searched(factor=10)] = Field(
         5e-4, ge=0, le=1, description="penalty on half the squared first weights"
     )
