@@ -2,13 +2,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from hour9.engine.checkpoint import Checkpoint
 from hour9.engine.run import Run
 from hour9.engine.settings import Settings, load_settings
-from hour9.graphs.nodes import TASK, alike
+from hour9.graphs.nodes import TASK, Lesson, alike, build, disagreement, labelled, surroundings
 from hour9.graphs.settings import Gat, Gcn, Mpnn
-from hour9.graphs.tables import UnknownNode
+from hour9.graphs.tables import Graph, UnknownNode
 from hour9.params import read_params
 from hour9.task import Source, Tables, UnknownName, without_test
 from hour9.validate import DataRejected, check
@@ -191,6 +192,49 @@ def test_a_killed_training_goes_on_to_the_same_bytes(tables, settings, model, tm
         train(tables, tmp_path, settings, seconds=0, publish=publish)
     assert not (tmp_path / "model").exists()
     assert content(train(tables, tmp_path, settings)) == content(model)
+
+
+@pytest.mark.parametrize(
+    ("views", "expected"),
+    [  # squared, halved temperature: 0.8 and 0.2 become 0.64 / 0.68 = 16/17 and 1/17
+        ([[0.8, 0.2], [0.8, 0.2]], 2 * (16 / 17 - 0.8) ** 2),  # alike, but not yet sure
+        ([[0.9, 0.1], [0.1, 0.9]], 2 * 0.4**2),  # their mean is as unsure as can be
+        ([[1.0, 0.0], [1.0, 0.0]], 0.0),
+    ],
+    ids=["unsure", "opposed", "sure-and-alike"],
+)
+def test_answers_disagree_by_their_distance_from_their_mean_made_surer(views, expected):
+    logits = [torch.tensor([view]).log().clamp(-50) for view in views]
+    torch.testing.assert_close(disagreement(logits), torch.tensor(expected))
+
+
+@pytest.mark.parametrize("architecture", ["gcn", "gat", "mpnn"])
+@pytest.mark.parametrize("consistency", [0.0, 1.0])
+def test_only_consistency_learns_from_what_no_labelled_node_hears(architecture, consistency):
+    """Nodes 0 - 1 and 2 - 3, each with a feature of its own; node 0 alone has a label."""
+    node = [0, 1, 2, 3]
+    case = {"case": ["0"], "node": [0], "split": ["train"], "target": [1]}
+    tables = {
+        "nodes": pd.DataFrame({"node": node}),
+        "features": pd.DataFrame({"node": node, "feature": node, "value": 1.0}),
+        "edges": pd.DataFrame({"source": [0, 2], "target": [1, 3], "distance": 1.0}),
+        "cases": pd.DataFrame(case),
+    }
+    settings = SETTINGS[architecture].model_copy(
+        update={"consistency": consistency, "l2": 0.0, "feature_dropout": 0.0}
+    )
+    torch.manual_seed(0)
+    shape = {"features": 4, "edge_features": 1, "classes": 2}
+    graph, model = Graph.of(tables), build({"settings": settings.model_dump(), **shape})
+    around, known = surroundings(graph, architecture), labelled(graph, tables["cases"], "train")
+    Lesson(settings, around, model, known).loss(model, known).backward()
+    learnt = model.first.weight.grad.abs().sum(dim=1) > 0  # of each feature's weights
+    assert learnt.tolist() == [True, True, consistency > 0, consistency > 0]
+
+
+def test_consistency_of_sampled_neighbours_is_refused(tables, tmp_path):
+    with pytest.raises(ValueError, match=r"consistency asks for all nodes .* got \[3, 2\], 150"):
+        train(tables, tmp_path, SETTINGS["sampled"].model_copy(update={"consistency": 1.0}))
 
 
 def test_the_labels_of_test_nodes_change_nothing(tables, settings, model, tmp_path):
