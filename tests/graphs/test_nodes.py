@@ -1,13 +1,17 @@
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from hour9.engine.checkpoint import Checkpoint
 from hour9.engine.run import Run
 from hour9.engine.settings import Settings, load_settings
+from hour9.graphs import nodes
 from hour9.graphs.nodes import TASK, Lesson, alike, build, disagreement, labelled, surroundings
+from hour9.graphs.pictures import draw_embeddings
 from hour9.graphs.settings import Gat, Gcn, Mpnn
 from hour9.graphs.tables import Graph, UnknownNode
 from hour9.params import read_params
@@ -278,6 +282,24 @@ def test_nodes_with_the_same_features_are_the_same_whatever_their_edges(tables):
     assert by_case.nunique() == len(tables["cases"]) - 1
     of = tables["cases"].set_index("node")["case"]
     assert by_case[of[first]] == by_case[of[second]]
+
+
+def test_its_picture_says_how_many_answers_are_wrong(tables, model, tmp_path, monkeypatch):
+    titles = []
+    monkeypatch.setattr(nodes, "draw_embeddings", lambda *args: titles.append(args[-1]) or Figure())
+    TASK.draw(model, tables, tmp_path)
+    test = TASK.score(model, tables)["score"][tables["cases"]["split"] == "test"]
+    assert titles[0].endswith(f"{(test == 0).sum()} of {len(test)}")
+    assert len(list(tmp_path.glob("*.png"))) == 1
+
+
+def test_a_ring_has_the_colour_of_the_wrong_answer():
+    labels, answered = np.array([0, 0, 1, 1, 2]), np.array([0, 2, 1, 1, 2])
+    figure = draw_embeddings(np.eye(5, dtype=np.float32), labels, answered)
+    *classes, rings = figure.axes[0].collections
+    assert len(rings.get_offsets()) == 1
+    np.testing.assert_array_equal(rings.get_facecolor(), classes[0].get_facecolor())
+    np.testing.assert_array_equal(rings.get_edgecolor(), classes[2].get_facecolor())
 
 
 def test_a_perturbed_graph_lacks_a_fifth_of_its_edges_and_nothing_else(tables):

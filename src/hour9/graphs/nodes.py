@@ -30,6 +30,7 @@ from hour9.graphs.digits import read_digits
 from hour9.graphs.gat import GAT
 from hour9.graphs.gcn import GCN, normalised_adjacency, smoothed
 from hour9.graphs.mpnn import MPNN, numbered
+from hour9.graphs.pictures import draw_embeddings
 from hour9.graphs.receptive_field import (
     Network,
     ReceptiveField,
@@ -59,6 +60,7 @@ LOOSENESS = (0.01, 0.1, 1.0, 10.0)  # inverse penalties of the baseline's regres
 PENALTIES = (0.01, 0.1, 1.0, 10.0)  # of its MLPs
 VIEWS, TEMPERATURE = 2, 0.5  # of the consistency among answers
 SURPRISE = 0.1  # its weight beside accuracy when the epoch is chosen
+LEAST = 1e-4  # share of a class that a picture tells from none
 LARGE = 50_000  # nodes of a graph that is answered for in parts
 NETWORKS: dict[str, type[Network]] = {"gcn": GCN, "gat": GAT, "mpnn": MPNN}
 
@@ -391,6 +393,20 @@ def describe(tables: Tables, asked: pd.DataFrame) -> pd.DataFrame:
     return own.assign(degree=degree.to_numpy())
 
 
+def draw(folder: Path, tables: Tables, pictures: Path) -> None:
+    """The test nodes by what is answered for them, and where that is wrong."""
+    graph = Graph.of(tables)
+    cases = tables["cases"][tables["cases"]["split"] == "test"]
+    shares = predict(folder, graph)[find(graph.nodes, cases["node"])]  # (test, K)
+    label, answered = cases["target"].to_numpy(np.int64), shares.argmax(dim=1).numpy()
+    title = (
+        "Test nodes by what is answered for them (t-SNE)\n"
+        f"A ring is a wrong answer in its colour: {(answered != label).sum()} of {len(label)}"
+    )
+    figure = draw_embeddings(shares.clamp_min(LEAST).log().numpy(), label, answered, title)
+    figure.savefig(pictures / "answers_in_two_dimensions,_coloured_by_class.png", dpi=110)
+
+
 TASK = Task(
     name="nodes",
     metric="accuracy",
@@ -405,4 +421,5 @@ TASK = Task(
     describe=describe,
     fingerprint=fingerprint,
     perturb=perturb,
+    draw=draw,
 )

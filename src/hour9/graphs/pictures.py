@@ -50,24 +50,45 @@ def draw_ranking(scores: dict[str, NDArray[np.float64]], target: NDArray[np.int6
     return figure
 
 
-def draw_embeddings(vectors: NDArray[np.float32], labels: NDArray[np.int64]) -> Figure:
-    """t-SNE (van der Maaten & Hinton 2008) of the nodes' vectors, a colour for each class."""
+def draw_embeddings(
+    vectors: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    answered: NDArray[np.int64] | None = None,
+    title: str = "Nodes by their embeddings (t-SNE): like classes gather",
+) -> Figure:
+    """t-SNE (van der Maaten & Hinton 2008) of the nodes' vectors, a colour for each class.
+
+    Where what was answered is not the label, a large point has a ring in the answer's colour.
+    """
     from matplotlib import colormaps
     from matplotlib.figure import Figure
     from sklearn.manifold import TSNE
 
     chosen = np.sort(np.random.default_rng(0).permutation(len(vectors))[:SHOWN])
     vectors, labels = vectors[chosen], labels[chosen]
-    at = TSNE(init="pca", random_state=0, max_iter=500, n_jobs=1).fit_transform(vectors)  # (N, 2)
+    answered = labels if answered is None else answered[chosen]
+    unlike = min(30, (len(vectors) - 1) / 3)  # nodes that one looks at: t-SNE's perplexity
+    find = TSNE(perplexity=unlike, init="pca", random_state=0, max_iter=500, n_jobs=1)
+    at = find.fit_transform(vectors)  # (N, 2)
+    classes = [label for label in np.unique([labels, answered]).tolist() if label != UNKNOWN]
+    colour = {label: colormaps["tab10"](place % 10) for place, label in enumerate(classes)}
+    colour[UNKNOWN] = (0.8, 0.8, 0.8, 1.0)
     figure = Figure(figsize=(7.5, 6.5), layout="constrained")
     axis = figure.subplots()
-    for place, label in enumerate(np.unique(labels)):
+    for label in np.unique(labels).tolist():
         mine = labels == label
-        known = label != UNKNOWN
-        colour = colormaps["tab10"](place % 10) if known else (0.8, 0.8, 0.8, 1.0)
-        name = str(label) if known else "unknown"
-        axis.scatter(at[mine, 0], at[mine, 1], s=9, color=colour, label=name, linewidths=0)
-    axis.set(xticks=[], yticks=[], title="Nodes by their embeddings (t-SNE): like classes gather")
+        name = str(label) if label != UNKNOWN else "unknown"
+        axis.scatter(at[mine, 0], at[mine, 1], s=9, color=colour[label], label=name, linewidths=0)
+    wrong = answered != labels
+    axis.scatter(
+        at[wrong, 0],
+        at[wrong, 1],
+        s=60,
+        c=[colour[label] for label in labels[wrong].tolist()],
+        edgecolors=[colour[label] for label in answered[wrong].tolist()],
+        linewidths=2.5,
+    )
+    axis.set(xticks=[], yticks=[], title=title)
     axis.legend(
         title="class", frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), markerscale=2
     )
