@@ -23,7 +23,12 @@ class Approval(RunInput):
     who: str = Field(description="your name, for the journal", min_length=1)
 
 
-@flow(name="promote", flow_run_name="promote {task}", persist_result=True)
+@flow(
+    name="promote",
+    flow_run_name="promote {task}",
+    persist_result=True,
+    result_serializer="json",  # whatever a worker's own settings say: never a pickle
+)
 def promote(
     task: TaskName,
     version: Annotated[int, Field(ge=0)] = 0,

@@ -30,5 +30,8 @@ def test_a_form_is_flat_with_help_choices_and_defaults_that_are_choices(name, mo
         assert field["type"] in ("string", "integer", "number", "boolean", "array"), key
         if field["type"] == "integer":
             assert "minimum" in field, f"{key} has no limit"
-    for key, value in DEPLOYMENTS[name].get("parameters", {}).items():
+    given = DEPLOYMENTS[name].get("parameters", {})
+    for key, value in given.items():
         assert value in fields[key].get("enum", [value])
+    for schedule in DEPLOYMENTS[name].get("schedules", []):
+        flow.validate_parameters(given | schedule.get("parameters", {}))

@@ -34,6 +34,7 @@ QUICK = [
     *("tasks.taxi.thresholds.overestimation=1000.0", "candidates.taxi-qlearning.steps=200000"),
 ]
 PATIENCE = 180  # seconds: a dead run is missed after 90
+MONITOR = "monitor/monitor"
 TRAIN, EVALUATE = "train@taxi-qlearning", "evaluate@taxi-qlearning"
 
 
@@ -242,6 +243,21 @@ def test_an_alias_that_was_set_by_hand_in_mlflow_is_put_back_by_the_guard(ui):
         page.get_by_text("set on this version by hand and put back").first.wait_for()
 
 
+def test_requests_unlike_the_training_data_start_the_topics_deployment(ui):
+    rl, watch = (ask(f"{ui.api}/deployments/name/{name}") for name in ("pipeline/rl", MONITOR))
+    requests = ui.folder / "requests.jsonl"
+    requests.write_text('{"state": 1}\n' * 100)
+    asked = {"parameters": {"task": "taxi", "file": str(requests), "retrain": "auto"}}
+    before = {run["id"] for run in runs(ui, "pipeline")}
+    run = ask(f"{ui.api}/deployments/{watch['id']}/create_flow_run", asked)["id"]
+    assert state(ui, run, "Completed", "Failed")["name"] == "Completed"
+    (started,) = (run for run in runs(ui, "pipeline") if run["id"] not in before)
+    cancel(ui, started["id"])
+    assert started["deployment_id"] == rl["id"]
+    assert started["parameters"]["topic"] == "rl"
+    state(ui, started["id"], "Cancelled")
+
+
 def test_a_run_killed_in_training_becomes_crashed_and_its_mlflow_run_killed(ui):
     run, tracked = in_training(ui)
     flow_process(ui, run).kill()
@@ -254,12 +270,17 @@ def test_a_cancelled_run_leaves_no_process_and_its_stage_stale_for_the_next_run(
     run, tracked = in_training(ui)
     process = flow_process(ui, run)
     started = [process, *process.children(recursive=True)]
-    asked = {"state": {"type": "CANCELLING", "name": "Cancelling"}}  # what the UI's Cancel sends
-    ask(f"{ui.api}/flow_runs/{run}/set_state", asked)
+    cancel(ui, run)
     assert state(ui, run, "Cancelled", "Crashed", "Failed")["name"] == "Cancelled"
     assert not psutil.wait_procs(started, timeout=60)[1]
     until(lambda: mlflow_status(ui, tracked) == "KILLED")
     assert TRAIN in dag.stale()
+
+
+def cancel(ui: SimpleNamespace, run: str) -> None:
+    """What the UI's Cancel sends."""
+    asked = {"state": {"type": "CANCELLING", "name": "Cancelling"}}
+    ask(f"{ui.api}/flow_runs/{run}/set_state", asked)
 
 
 def in_training(ui: SimpleNamespace) -> tuple[str, str]:
