@@ -13,8 +13,7 @@ from prefect.artifacts import (
 )
 
 from hour9.pages import ADDRESS, DATA_DOCS
-from hour9.params import REPORTS
-from hour9.report import STANDING
+from hour9.params import REPORTS, STANDING
 
 MLFLOW = "HOUR9_MLFLOW_URL"
 """Where a browser finds MLflow; unset, nothing links to it."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from mlflow import MlflowClient
 from ruamel.yaml import YAML
 from tests.conftest import ROOT, copy_project, stay_in
 
@@ -33,9 +34,10 @@ def git(folder: Path, *arguments: str) -> None:
     subprocess.run(["git", *arguments], cwd=folder, env=env, check=True, capture_output=True)
 
 
-@pytest.fixture
-def clones(tmp_path: Path) -> dict[str, Path]:
+@pytest.fixture(scope="module")
+def clones(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A project with two taxi candidates in a bare repository, four clones, a remote folder."""
+    tmp_path = tmp_path_factory.mktemp("remote")
     first = copy_project(tmp_path / "first")
     shutil.copy(ROOT / ".gitignore", first)
     (first / ".dvc/config.local").unlink()
@@ -84,31 +86,58 @@ class Machine:
         assert not psutil.wait_procs(family, timeout=60)[1], "something was left running"
 
 
-@pytest.fixture
-def machines(clones: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Machine]]:
+@pytest.fixture(scope="module")
+def store(clones: dict[str, Path]) -> str:
+    """An MLflow store that all can reach."""
+    return f"sqlite:///{clones['sender'].parent}/shared.db"
+
+
+@pytest.fixture(scope="module")
+def machines(clones: dict[str, Path], store: str) -> Iterator[list[Machine]]:
     """A Prefect server, and two workers that wait for stages."""
     port = str(free_port())
-    stay_in(clones["sender"], monkeypatch)
-    monkeypatch.setenv("PREFECT_HOME", str(clones["sender"] / ".hour9/prefect"))
-    monkeypatch.setenv("PREFECT_WORKER_HEARTBEAT_SECONDS", "5")
-    monkeypatch.setenv("PREFECT_WORKER_QUERY_SECONDS", "1")
     with ExitStack() as stack:
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        stay_in(clones["sender"], patch)
+        patch.setenv("PREFECT_HOME", str(clones["sender"] / ".hour9/prefect"))
+        patch.setenv("PREFECT_WORKER_HEARTBEAT_SECONDS", "5")
+        patch.setenv("PREFECT_WORKER_QUERY_SECONDS", "1")
         stack.enter_context(
             process("prefect", "server", "start", "--no-services", "--host", HOST, "--port", port)
         )
-        monkeypatch.setenv("PREFECT_API_URL", f"http://{HOST}:{port}/api")
+        patch.setenv("PREFECT_API_URL", f"http://{HOST}:{port}/api")
         wait_for(f"http://{HOST}:{port}/api/health")
         found = []
         for name in ("one", "two"):
             log = stack.enter_context((clones[name] / "worker.log").open("w"))
             running = subprocess.Popen(
-                [str(BIN / "hour9"), "worker"], cwd=clones[name], stdout=log, stderr=log
+                [str(BIN / "hour9"), "worker"],
+                cwd=clones[name],
+                env={**os.environ, "MLFLOW_TRACKING_URI": store},
+                stdout=log,
+                stderr=log,
             )
             found.append(Machine(clones[name], running))
         yield found
         for machine in found:
             if machine.process.poll() is None:
                 machine.switch_off()
+
+
+def test_a_sweep_has_its_trials_run_by_workers_side_by_side(machines, store, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    command = ["hour9", "sweep", "taxi", "--trials", "2", "--at-once", "2", "--pool", "workers"]
+    done = subprocess.run([str(BIN / command[0]), *command[1:]], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    ran_on = {line.split()[-1] for line in done.stdout.splitlines() if "runs on" in line}
+    assert len(ran_on) == 2, done.stdout
+    client = MlflowClient(store)
+    (experiment,) = client.search_experiments(filter_string="name = 'taxi'")
+    runs = client.search_runs([experiment.experiment_id], "tags.`hour9.trial` = 'taxi-qlearning'")
+    assert [run.info.status for run in runs] == ["FINISHED", "FINISHED"]
+    first, second = (client.get_metric_history(run.info.run_id, "validation") for run in runs)
+    assert first
+    assert [point.value for point in first] != [point.value for point in second]
 
 
 def test_two_workers_one_of_them_killed_give_the_dvc_lock_of_a_machine_alone(

@@ -11,7 +11,7 @@ from contextlib import ExitStack, redirect_stderr
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hour9.params import STATE
+from hour9.params import PAGE, STATE
 from hour9.standing import show, show_table
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ def run_stale(this: Run, topic: str, task: str, candidate: str, pool: str = "") 
     """The run itself, when it is this process's turn."""
     from hour9 import dag
     from hour9 import run as runs
-    from hour9.report import PAGE
 
     started = time.time()
     runs.TIMELINE.write_text("")

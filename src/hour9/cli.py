@@ -226,7 +226,7 @@ def clean(asked: argparse.Namespace) -> int:
 
 def report(asked: argparse.Namespace) -> int:
     """Draw the page."""
-    from hour9.report import PAGE
+    from hour9.params import PAGE
     from hour9.report import report as draw
 
     draw()

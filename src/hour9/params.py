@@ -14,6 +14,8 @@ DATA = Path("data")
 WEIGHTS = Path("data/weights")
 MODELS = Path("models")
 REPORTS = Path("reports")
+PAGE = REPORTS / "index.html"
+STANDING = REPORTS / "standing.json"  # the page's table, for programs
 RECEIPTS = Path("mlruns/receipts")
 STATE = Path(".hour9")
 

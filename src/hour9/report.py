@@ -12,14 +12,12 @@ from hour9.gates.calibration import BINS, binned
 from hour9.gates.cases import originals
 from hour9.gates.statistics import bootstrap_mean
 from hour9.gates.verdict import Estimate
-from hour9.params import REPORTS, read_params
+from hour9.params import PAGE, REPORTS, STANDING, read_params
 from hour9.registry.versions import judged, registered
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PAGE = REPORTS / "index.html"
-STANDING = REPORTS / "standing.json"  # the same for programs, and for whoever will not wait
 FILES = ("metrics.json", "gates.json")
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
 COLOURS = {"validation": "#1f6feb", "loss": "#9a6700", "regret": "#8250df"}

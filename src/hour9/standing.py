@@ -54,9 +54,13 @@ def hashes(row: dict[str, Any]) -> dict[str, str | None]:
 
 def read_standing() -> list[dict[str, Any]]:
     """The candidates' standing as the report last had it."""
-    from hour9.report import STANDING, standing
+    from hour9.params import STANDING
 
-    return json.loads(STANDING.read_text()) if STANDING.exists() else standing()
+    if STANDING.exists():
+        return json.loads(STANDING.read_text())
+    from hour9.report import standing  # pandas takes a second
+
+    return standing()
 
 
 def show_table(tasks: list[str], rows: list[dict[str, Any]] | None = None) -> None:
