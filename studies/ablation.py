@@ -1,9 +1,10 @@
 """What does each of Rainbow's parts bring to deep Q-learning on CartPole?
 
-Four switches lead from DQN to `cartpole-rainbow-lite`: double, dueling, n-step returns and
-prioritised replay. Each is switched on alone, and off alone, all else being alike, and the agents
-are looked at while they learn: the return of the greedy policy on episodes that nobody trained on
-(Hessel et al. 2018, figure 3, of which this is the small form).
+Five switches lead from DQN to `cartpole-rainbow-lite`: double, dueling, n-step returns,
+prioritised replay and, not of Rainbow, values told from a centre in a unit. Each is switched on
+alone, and off alone, all else being alike, and the agents are looked at while they learn: the
+return of the greedy policy on episodes that nobody trained on (Hessel et al. 2018, figure 3, of
+which this is the small form).
 """
 
 from matplotlib.figure import Figure
@@ -22,19 +23,19 @@ SETTINGS = {
     "architecture": "rainbow-lite",
     "discount": 0.99,
     "epsilon_final": 0.04,
-    "exploration": 0.4,
+    "exploration": 0.2,
     "hidden": 64,
     "environments": 8,
     "round_steps": 16,
     "updates": 32,
     "target_every": 8,
     "batch_size": 64,
-    "learning_rate": 1e-3,
+    "learning_rate": 4e-3,
     "decay": True,
     "replay": 100_000,
 }
-ON = {"double": True, "dueling": True, "n_step": 10, "priority": 0.5}
-OFF = {"double": False, "dueling": False, "n_step": 1, "priority": 0.0}
+ON = {"double": True, "dueling": True, "n_step": 10, "priority": 0.5, "unit": 0.1}
+OFF = {"double": False, "dueling": False, "n_step": 1, "priority": 0.0, "unit": 0.0}
 SINGLE = {name: {**OFF, name: ON[name]} for name in ON}
 WITHOUT = {name: {**ON, name: OFF[name]} for name in ON}
 EPISODES = range(10**6, 10**6 + 20)

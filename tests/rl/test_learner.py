@@ -108,3 +108,31 @@ def test_a_dueling_network_splits_a_value_from_advantages_that_sum_to_zero():
 def test_a_number_is_scaled_by_how_far_it_was_seen():
     scale = learner.largest(np.array([[1.0, -4.0, 0.0], [-2.0, 3.0, 0.0]], np.float32))
     assert scale.tolist() == [2.0, 4.0, 1.0]  # one that never moved stays as it is
+
+
+@pytest.mark.parametrize("terminated", [False, True])
+def test_values_from_a_centre_in_a_unit_are_the_same_values(terminated):
+    """q's target, told in what the environment pays, is Q's own."""
+    centre, unit = 100.0, 20.0
+    batch = batch_of(terminated=terminated)
+    told = {**batch, "reward": learner.centred(batch, centre, unit)}
+    found = centre + unit * learner.q_targets((VALUES - centre) / unit, told, BEST)
+    torch.testing.assert_close(found, learner.q_targets(VALUES, batch, BEST))
+
+
+def test_a_mean_reward_for_ever_is_the_centre_and_a_share_of_it_the_unit():
+    settings = learner_of(unit=0.1, discount=0.9).settings
+    centre, unit = learner.for_ever(np.array([-1.0, -1.0, 0.0, 0.0]), settings)
+    assert (centre, unit) == pytest.approx((-5.0, 0.5))
+    assert learner.for_ever(np.zeros(3), settings) == (0.0, 1.0)  # nothing to measure with
+    with pytest.raises(ValueError, match="discount below 1"):
+        learner_of(unit=0.1, discount=1.0)
+
+
+def test_what_is_answered_is_in_what_the_environment_pays():
+    network = learner_of(unit=0.1, discount=0.9).network
+    seen = np.ones((2, 3), np.float32)
+    centre, unit = network.worth.tolist()
+    assert (centre, unit) != (0.0, 1.0)
+    np.testing.assert_allclose(network.values(seen), centre + unit * network.told(seen))
+    np.testing.assert_array_equal(network.only(1).worth, network.worth)

@@ -2,7 +2,8 @@
 
 Training goes in rounds: some steps in all environments, then some updates (learner.py). Several
 agents are trained side by side, apart only in their random numbers. Four switches lead from DQN
-towards Rainbow (Hessel et al. 2018): double, dueling, n_step and priority.
+towards Rainbow (Hessel et al. 2018): double, dueling, n_step and priority. A fifth is not of it:
+values told from a centre, in a unit.
 
 Shapes: G agents, B transitions, E environments of each agent, O numbers in an observation,
 A actions.
@@ -111,7 +112,7 @@ class Training:
         """
         settings = self.learner.settings
         for step in range(settings.round_steps):
-            chosen = self.learner.network.values(self.episodes.seen)  # (G E, A)
+            chosen = self.learner.network.told(self.episodes.seen)  # (G E, A)
             if step % settings.keep == 0:
                 explores = np.random.random(len(chosen)) < settings.epsilon(self.place.step)
                 random = np.random.randint(chosen.shape[1], size=len(chosen))
@@ -134,9 +135,8 @@ class Training:
         said = f"steps, validation return {score:.1f} ({scores.min():.1f} to {scores.max():.1f})"
         self.run.progress(place.step, settings.steps, said)
         better = (scores >= place.best) & ~self.done()
-        for name, weight in network.state_dict().items():
-            if name != "scale":
-                self.best[name][better] = weight[better]
+        for name, weight in network.named_parameters():
+            self.best[name][better] = weight.detach()[better]
         place.best = np.where(better, scores, place.best).tolist()
         perfect = np.where(scores >= self.most, np.array(place.perfect) + 1, 0)
         place.perfect = np.where(self.done(), DONE, perfect).tolist()

@@ -38,6 +38,8 @@ class Learner:
             QNetwork(scale, settings.hidden, actions, settings.seeds, settings.dueling).to(device)
             for _ in range(2)
         )
+        if settings.unit:
+            self.network.worth.copy_(torch.tensor(for_ever(known["reward"], settings)))
         self.adam = Adam(Vector.of(self.network))
         self.renew_target()
         self.replay = Replay(
@@ -71,9 +73,10 @@ class Learner:
         settings, gone = self.settings, step / self.settings.steps
         correction = CORRECTION + gone * (1 - CORRECTION)
         batch = self.replay.sample(settings.updates, settings.batch_size, correction)
+        batch["reward"] = centred(batch, *self.network.worth.tolist())
         errors = self.updates(batch, rate(gone, settings))  # (U, G, B)
         if settings.priority:
-            self.replay.renew(batch["place"], errors)
+            self.replay.renew(batch["place"], errors * self.network.worth[1])
         loss = F.smooth_l1_loss(errors, torch.zeros_like(errors), reduction="none")
         return (batch["weight"] * loss).mean().item()
 
@@ -139,6 +142,25 @@ def q_targets(values: Tensor, batch: Batch, best: Tensor) -> Tensor:  # (..., A)
     """
     future = values.gather(-1, best[..., None])[..., 0]
     return batch["reward"] + batch["discount"] * future * ~batch["terminated"]
+
+
+def for_ever(rewards: np.ndarray, settings: DQN) -> tuple[float, float]:
+    """c = r̄ / (1 - γ), what a mean reward for ever is worth, and the unit u that q is told in.
+
+    Most of a value is that of going on, whatever one does: where two actions differ in how far a
+    pole has drifted when it falls, one is worth 97 and the other 97.5. Told from c, the difference
+    is all that is left to learn (reward centering, Naik et al. 2024), and in units of this size
+    Huber's loss does not cut the errors that tell of an end.
+    """
+    horizon = 1 / (1 - settings.discount)
+    unit = settings.unit * horizon * np.abs(rewards).mean()
+    return float(horizon * rewards.mean()), float(unit) or 1.0
+
+
+def centred(batch: Batch, centre: float, unit: float) -> Tensor:  # -> as batch["reward"]
+    """The rewards of which q is the value: Q = c + u q in both sides of y = r + γⁿ Q(s', a')."""
+    rest = batch["discount"] * ~batch["terminated"]  # of what is still to come
+    return (batch["reward"] - centre * (1 - rest)) / unit
 
 
 def rate(gone: float, settings: DQN) -> float:

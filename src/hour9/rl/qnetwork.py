@@ -44,23 +44,26 @@ class Linear(nn.Module):
 
 
 class QNetwork(nn.Module):
-    """Q(s, ·): two hidden layers over observations in units of `scale`.
+    """Two hidden layers over observations in units of `scale`; they say q, and Q(s, ·) = c + u q.
 
-    Dueling: Q = V + A - mean A, from one more output (Wang et al. 2016, eq. 9); a linear map of
+    `worth` is c and u, by which rewards are told (learner.py); 0 and 1 if nothing is said.
+    Dueling: q = V + A - mean A, from one more output (Wang et al. 2016, eq. 9); a linear map of
     the outputs, so it is one in the other direction, too.
     """
 
     scale: Tensor  # (O,)
+    worth: Tensor  # (2,)
 
     def __init__(self, scale: Tensor, hidden: int, actions: int, agents: int, dueling: bool):
         super().__init__()
         self.register_buffer("scale", scale)
+        self.register_buffer("worth", torch.tensor([0.0, 1.0]))
         self.agents, self.dueling = agents, dueling
         self.first = Linear(agents, len(scale), hidden)
         self.second = Linear(agents, hidden, hidden)
         self.value = Linear(agents, hidden, actions + dueling)
 
-    def forward(self, observation: Tensor) -> Tensor:  # (G, B, O) -> (G, B, A)
+    def forward(self, observation: Tensor) -> Tensor:  # (G, B, O) -> (G, B, A), q
         first = self.first(observation / self.scale).relu_()
         return self.combined(self.value(self.second(first).relu_()))
 
@@ -79,22 +82,27 @@ class QNetwork(nn.Module):
         return torch.cat([total, gradient - total / gradient.shape[-1]], dim=-1)
 
     @torch.no_grad()
-    def values(self, observations: np.ndarray) -> np.ndarray:  # (L, O) -> (L, A)
-        """The same for arrays, one agent's observations beside each other."""
+    def told(self, observations: np.ndarray) -> np.ndarray:  # (L, O) -> (L, A)
+        """q for arrays, one agent's observations beside each other."""
         seen = torch.as_tensor(observations, dtype=torch.float32, device=self.scale.device)
         found = self(seen.view(self.agents, -1, seen.shape[-1]))  # (G, B, A)
         return found.flatten(0, 1).cpu().numpy()
 
+    def values(self, observations: np.ndarray) -> np.ndarray:  # (L, O) -> (L, A)
+        """Q(s, ·), in what the environment pays."""
+        centre, unit = self.worth.tolist()
+        return centre + unit * self.told(observations)
+
     def act(self, observations: np.ndarray) -> np.ndarray:  # (L, O) -> (L,)
         """The best action for each observation."""
-        return self.values(observations).argmax(axis=1)
+        return self.told(observations).argmax(axis=1)
 
     def only(self, agent: int) -> QNetwork:
         """The network of one agent."""
         H, outputs = (layer.bias.shape[-1] for layer in (self.second, self.value))
         one = QNetwork(self.scale, H, outputs - self.dueling, 1, self.dueling)
-        own = {k: v if k == "scale" else v[agent : agent + 1] for k, v in self.state_dict().items()}
-        one.load_state_dict(own)
+        own = {name: weight[agent : agent + 1] for name, weight in self.named_parameters()}
+        one.load_state_dict({**own, **dict(self.named_buffers())})
         return one.eval()
 
 

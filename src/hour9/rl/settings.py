@@ -1,8 +1,8 @@
 """The knobs of the agents, with their units. Values live in params.yaml."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from hour9.engine.settings import Searched, Settings, StepSize
 
@@ -71,6 +71,20 @@ class DQN(Agent, frozen=True, extra="forbid"):
     n_step: int = Field(
         1, ge=1, le=20, description="rewards that are seen before the future is estimated"
     )
+    unit: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="values are learned as their distance from a mean reward for ever, in this "
+        "share of it; 0: as they are",
+    )
     priority: float = Field(
         0.0, ge=0, le=1, description="α: how much a large error is drawn more often; 0: evenly"
     )
+
+    @model_validator(mode="after")
+    def something_for_ever(self) -> Self:
+        """Undiscounted, a reward for ever is worth no number."""
+        if self.unit and self.discount == 1:
+            raise ValueError("unit needs a discount below 1; set unit=0 or discount=0.99")
+        return self
