@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dvc.utils.serialize import modify_yaml
+from dvc.utils.serialize import modify_yaml, parse_yaml
 
 from hour9 import lockfile
 
@@ -58,6 +58,13 @@ def test_a_lock_with_more_than_stages_is_left_to_dvc(tmp_path: Path) -> None:
     with lockfile.modify(lock) as data:
         data["stages"]["b"] = {"cmd": "y"}
     assert "  b:\n    cmd: y\ndatasets:\n- name: d # mine\n" in lock.read_text()
+
+
+def test_the_stages_names_are_read_without_dvc(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(LOCK.parent)
+    assert lockfile.names() == list(parse_yaml(LOCK.read_text(), LOCK)["stages"])
+    monkeypatch.chdir(tmp_path)
+    assert lockfile.names() == []
 
 
 def test_a_missing_lock_is_made(tmp_path: Path) -> None:

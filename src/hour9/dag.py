@@ -285,11 +285,12 @@ def put_in_cache(objects: dict[str, bytes]) -> list[str]:
 def sort_lock(order: Iterable[str]) -> None:
     """Put dvc.lock in the order of a serial `dvc repro`: DVC appends in order of completion."""
     rank = {name: place for place, name in enumerate(order)}
-    with open_repo() as repo, repo.lock:
-        if not Path(DVC_LOCK).exists():
-            return
-        with lockfile.modify(DVC_LOCK) as lock:
-            entries = lock["stages"]
-            wanted = sorted(entries, key=lambda name: rank.get(name, len(rank)))
-            if list(entries) != wanted:
-                lock["stages"] = {name: entries[name] for name in wanted}
+
+    def place(name: str) -> int:
+        return rank.get(name, len(rank))
+
+    names = lockfile.names()
+    if names == sorted(names, key=place):
+        return
+    with open_repo() as repo, repo.lock, lockfile.modify(DVC_LOCK) as lock:
+        lock["stages"] = {name: lock["stages"][name] for name in sorted(lock["stages"], key=place)}
