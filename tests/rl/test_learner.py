@@ -122,8 +122,10 @@ def test_values_from_a_centre_in_a_unit_are_the_same_values(terminated):
 
 def test_a_mean_reward_for_ever_is_the_centre_and_a_share_of_it_the_unit():
     settings = learner_of(unit=0.1, discount=0.9).settings
+    centre, unit = learner.for_ever(np.array([2.0, 2.0, 0.0, 0.0]), settings)
+    assert (centre, unit) == pytest.approx((10.0, 1.0))
     centre, unit = learner.for_ever(np.array([-1.0, -1.0, 0.0, 0.0]), settings)
-    assert (centre, unit) == pytest.approx((-5.0, 0.5))
+    assert (centre, unit) == pytest.approx((0.0, 0.5))  # what is new looks better than a cost
     assert learner.for_ever(np.zeros(3), settings) == (0.0, 1.0)  # nothing to measure with
     with pytest.raises(ValueError, match="discount below 1"):
         learner_of(unit=0.1, discount=1.0)

@@ -147,14 +147,15 @@ def q_targets(values: Tensor, batch: Batch, best: Tensor) -> Tensor:  # (..., A)
 def for_ever(rewards: np.ndarray, settings: DQN) -> tuple[float, float]:
     """c = r̄ / (1 - γ), what a mean reward for ever is worth, and the unit u that q is told in.
 
-    Most of a value is that of going on, whatever one does: where two actions differ in how far a
-    pole has drifted when it falls, one is worth 97 and the other 97.5. Told from c, the difference
-    is all that is left to learn (reward centering, Naik et al. 2024), and in units of this size
-    Huber's loss does not cut the errors that tell of an end.
+    Most of a value is that of going on, whatever one does: where two pushes differ in how soon the
+    pole falls after all, one is worth 97 and the other 97.5. Told from c, the difference is all
+    that is left to learn (reward centering, Naik et al. 2024), and in units of this size Huber's
+    loss does not cut the errors that tell of an end. Where steps cost something, c is 0: what has
+    not been tried must look no worse than what has (Sutton & Barto 2018, section 2.6).
     """
     horizon = 1 / (1 - settings.discount)
     unit = settings.unit * horizon * np.abs(rewards).mean()
-    return float(horizon * rewards.mean()), float(unit) or 1.0
+    return float(horizon * max(rewards.mean(), 0.0)), float(unit) or 1.0
 
 
 def centred(batch: Batch, centre: float, unit: float) -> Tensor:  # -> as batch["reward"]
