@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from prefect.artifacts import (
     create_image_artifact,
@@ -21,10 +23,9 @@ MLFLOW = "HOUR9_MLFLOW_URL"
 
 def publish(candidates: list[str]) -> None:
     """The artifacts of these candidates, from what the report last said of them."""
-    if not STANDING.exists():
+    rows = [row for row in judged() if row["candidate"] in candidates]
+    if not rows:
         return
-    rows = [row for row in json.loads(STANDING.read_text()) if row["candidate"] in candidates]
-    rows = [row for row in rows if row["verdict"]]
     create_table_artifact(
         [summary(row) for row in rows], key="candidates", description="Where the candidates stand"
     )
@@ -38,9 +39,23 @@ def publish(candidates: list[str]) -> None:
                 create_link_artifact(link, f"the data of {task}", key=f"data-docs-{task}")
         for row in rows:
             for picture in pictures(row):
-                key = f"{row['candidate']}-{picture.stem}".replace("_", "-").lower()
-                url = f"{address}/{picture.relative_to(REPORTS).as_posix()}"
-                create_image_artifact(url, key=key, description=picture.stem.replace("_", " "))
+                url = f"{address}/{quote(picture.relative_to(REPORTS).as_posix())}"
+                create_image_artifact(
+                    url,
+                    key=key_of(f"{row['candidate']}-{picture.stem}"),
+                    description=picture.stem.replace("_", " "),
+                )
+
+
+def judged() -> list[dict[str, Any]]:
+    """What the report last said of each candidate that has a verdict."""
+    rows = json.loads(STANDING.read_text()) if STANDING.exists() else []
+    return [row for row in rows if row["verdict"]]
+
+
+def key_of(title: str) -> str:
+    """A title as Prefect lets an artifact be called: lower case, digits and dashes."""
+    return re.sub("[^a-z0-9]+", "-", title.lower()).strip("-")
 
 
 def summary(row: dict[str, Any]) -> dict[str, str]:
@@ -59,7 +74,7 @@ def summary(row: dict[str, Any]) -> dict[str, str]:
 def score(row: dict[str, Any]) -> str:
     """The score on test with its interval."""
     low, high = row["interval"]
-    return f"{row['score']:.4g} [{low:.4g}, {high:.4g}]"
+    return f"{row['score']:.4g} [{low:.3g}, {high:.3g}]"
 
 
 def verdicts(row: dict[str, Any]) -> str:
@@ -72,9 +87,20 @@ def verdicts(row: dict[str, Any]) -> str:
         "|---|---|---|",
         *(f"| {g['name']} | {g['verdict']} | {g['why'].replace('|', '/')} |" for g in row["gates"]),
         "",
-        *(f"- [{words}]({link})" for words, link in links(row)),
+        linked(row),
     ]
     return "\n".join(lines)
+
+
+def of_version(task: str, number: str) -> str:
+    """Where to look further before a version is promoted, as Markdown."""
+    rows = [row for row in judged() if (row["task"], str(row["version"])) == (task, number)]
+    return "\n".join(map(linked, rows))
+
+
+def linked(row: dict[str, Any]) -> str:
+    """The candidate's links as a list."""
+    return "\n".join(f"- [{words}]({link})" for words, link in links(row))
 
 
 def links(row: dict[str, Any]) -> list[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
+from flows.artifacts import of_version
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from prefect.flow_runs import suspend_flow_run
@@ -47,8 +48,10 @@ def promote(
     """
     number = str(version or promotion.alias(task, promotion.CHALLENGER))  # a yes is for this one
     if approval == "required":
-        seen = promotion.preview(task, number)
-        create_markdown_artifact(seen, key=f"promote-{task}", description=f"promote {task}?")
+        seen = f"{promotion.preview(task, number)}\n\n{of_version(task, number)}"
+        artifact = f"promote-{task}"
+        create_markdown_artifact(seen, key=artifact, description=f"promote {task}?")
+        get_run_logger().info(f"waits for a person: read the artifact {artifact}, then Resume")
         # The run starts again after the yes; another challenger by then is asked about anew.
         key = f"version-{number}"
         answer = suspend_flow_run(wait_for_input=Approval, timeout=A_DAY, key=key)

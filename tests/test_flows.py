@@ -43,6 +43,14 @@ def test_a_yes_is_for_the_version_that_was_shown(flows, monkeypatch, yes):
     assert asked == ["7", "version-7"]
 
 
+def test_any_title_of_a_picture_makes_a_key_that_prefect_takes(flows):
+    from flows.artifacts import key_of
+    from prefect.client.schemas.actions import ArtifactCreate
+
+    for title in ("nodes-gat-In_two_dimensions,_by_class", "a (b) = ½, ", "The_worst_mistakes"):
+        assert ArtifactCreate(key=key_of(title), type="image", data="x").key
+
+
 @pytest.mark.parametrize(
     ("verdict", "retrain", "started"),
     [

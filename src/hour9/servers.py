@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -122,13 +122,15 @@ def check_free(port: int, option: str) -> None:
             raise NotServed(f"port {port} is taken; choose another: make ui UI={option}=N")
 
 
-def wait_for(url: str) -> None:
-    """Return when the address answers."""
+def wait_for(url: str, ready: Callable[[bytes], bool] = lambda answer: True) -> None:
+    """Return when the address answers, and what it answers is ready."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                if ready(answer.read()):
+                    return
         except (urllib.error.URLError, OSError):
-            time.sleep(0.2)
+            pass
+        time.sleep(0.2)
     raise NotServed(f"{url} did not answer in {PATIENCE} s; see .hour9/*-server.log")

@@ -61,11 +61,13 @@ def serve(prefect_port: int, mlflow_port: int, report_port: int) -> int:
         operate.set_up()
         for pool in operate.POOLS:
             start(process("prefect", "worker", "start", "--pool", pool, name=f"worker-{pool}"))
+        for pool in operate.POOLS:  # before that, the page says "Not Ready" of every deployment
+            wait_for(f"{prefect}/api/work_pools/{pool}", has_worker)
         UI_NOTE.write_text(json.dumps({"pid": os.getpid(), "prefect": f"{prefect}/api"}))
         running.callback(UI_NOTE.unlink, missing_ok=True)
         print(
-            f"Prefect {prefect}/deployments\nMLflow  {mlflow}\nReport  {os.environ[ADDRESS]}\n"
-            "Ctrl-C stops them",
+            f"Prefect {prefect}/deployments\nMLflow  {mlflow}/#/models\n"
+            f"Report  {os.environ[ADDRESS]}\nCtrl-C stops them",
             flush=True,
         )
         try:
@@ -73,3 +75,8 @@ def serve(prefect_port: int, mlflow_port: int, report_port: int) -> int:
         except KeyboardInterrupt:
             return 0
     return 0
+
+
+def has_worker(pool: bytes) -> bool:
+    """Whether a worker takes the pool's runs."""
+    return json.loads(pool)["status"] == "READY"

@@ -10,6 +10,7 @@ from hour9.config import set_params
 def test_the_road_ends_in_a_version_that_carries_its_lineage(registered, project, client):
     (version,) = client.search_model_versions("name = 'taxi'")
     tags = version.tags
+    assert version.description.startswith("taxi-qlearning: pass; return on test ")
     assert tags["hour9.verdict"] == "pass"
     assert tags["hour9.candidate"] == "taxi-qlearning"
     assert json.loads(tags["hour9.params"])["seed"] == 0

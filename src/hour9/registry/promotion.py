@@ -76,12 +76,11 @@ def preview(task: str, number: str = "") -> str:
     lines = [
         f"## {task}: version {examined.version.version} "
         f"({examined.version.tags['hour9.candidate']}); {champion}",
-        "| gate | verdict | value | interval | threshold | cases | why |",
-        "|---|---|---|---|---|---|---|",
-        *map(row, examined.verdicts),
         *(f"- **{objection}**" for objection in examined.objections),
         "",
-        "Curves and pictures: `reports/index.html`, and the run's artifacts in MLflow.",
+        "| gate | verdict | why | value | interval | threshold | cases |",
+        "|---|---|---|---|---|---|---|",
+        *map(row, examined.verdicts),
     ]
     return "\n".join(lines)
 
@@ -91,8 +90,9 @@ def row(verdict: Verdict) -> str:
     value = "–" if verdict.value is None else f"{verdict.value:.4g}"
     low, high = verdict.interval or (None, None)
     interval = "–" if low is None else f"[{low:.4g}, {high:.4g}]"
-    cells = (verdict.name, verdict.verdict, value, interval, verdict.threshold, verdict.n)
-    return "| " + " | ".join(str(cell) for cell in (*cells, verdict.why.replace("|", "/"))) + " |"
+    why = verdict.why.replace("|", "/")
+    cells = (verdict.name, verdict.verdict, why, value, interval, verdict.threshold, verdict.n)
+    return "| " + " | ".join(map(str, cells)) + " |"
 
 
 def rollback(task: str, reason: str = "", who: str = "") -> Entry:
@@ -155,7 +155,8 @@ def adopt(task: str, number: str, last: Entry | None, who: str) -> str:
     said = f"{CHAMPION} was set on this version by hand and put back: " + "; ".join(wrong)
     client = connect()
     client.set_model_version_tag(task, number, "hour9.put_back", said[:4000])
-    client.update_model_version(task, number, description=said)
+    known = client.get_model_version(task, number).description
+    client.update_model_version(task, number, "\n\n".join(filter(None, (known, said))))
     return f"{task} version {number}: {said}"
 
 

@@ -143,6 +143,8 @@ def ensure_version(
         run_id=run_id,
         model_id=model_id,
         tags=tags,
+        description=f"{item.candidate}: {item.verdict}; {metrics['metric']} on test "
+        f"{metrics['test']:.4g}, its baseline {metrics['baseline']:.4g}",
         await_creation_for=0,
     )
     return str(made.version)
