@@ -23,6 +23,7 @@ SMALL = {
         "candidates.nodes-gcn.batch_size=40",
         "candidates.nodes-gcn.accumulate=2",
         "candidates.nodes-gcn.neighbours=[5, 5]",
+        "candidates.nodes-gcn.consistency=0",
     ],
 }
 
