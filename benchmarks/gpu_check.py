@@ -86,6 +86,9 @@ def agrees(name: str, device: str, updates: int) -> bool:
         print(f"{name:24} not checked: no data or no {settings.parent} here; make run first")
         return True
     expected = first_updates(settings, "cpu", "fp32", updates)
+    if not expected.losses:
+        print(f"{name:24} learns without updates")
+        return True
     near = True
     for precision in precisions(settings, device):
         found = first_updates(settings, device, precision, updates)
