@@ -11,6 +11,7 @@ from hour9.gates.verdict import Estimate
 
 RESAMPLES = 2000
 TAIL = 5.0  # per cent beyond either bound
+FIRST_LOOK = 0.5  # per cent of TAIL that leaving out what cannot be the largest may cost
 ONE_SIDED = 1.6449  # standard deviations that leave TAIL beyond them
 SEED = 9
 DISTINCT = 100  # values that are told apart
@@ -74,16 +75,18 @@ def largest(values: np.ndarray, means: np.ndarray) -> Estimate:  # (M,), (R, M)
     """The largest of M quantities, each of which has been resampled.
 
     Whoever looks at many finds a large one by chance. So the lower bound is the largest of
-    v_m - c s_m, where c bounds the largest of all M deviations at once (Romano & Wolf 2005); the
-    upper bound is the largest of theirs, as all must be small for the largest to be.
+    v_m - c s_m, where c bounds the largest of all deviations at once; of those that may be the
+    largest, as a first look leaves out the others (Romano, Shaikh & Wolf 2014). The upper bound is
+    the largest of theirs, as all must be small for the largest to be.
     """
     spread = means.std(axis=0)
     deviation = (means - values) / np.where(spread > 0, spread, 1.0)  # (R, M)
-    allowance = np.percentile(deviation.max(axis=1), 100.0 - TAIL)
+    wide = np.percentile(np.abs(deviation).max(axis=1), 100.0 - FIRST_LOOK) * spread
+    may = values + wide >= (values - wide).max()
+    allowance = np.percentile(deviation[:, may].max(axis=1), 100.0 - TAIL + FIRST_LOOK)
+    low = (values - allowance * spread)[may].max()
     highs = np.percentile(means, 100.0 - TAIL, axis=0)
-    return Estimate(
-        float(values.max()), float((values - allowance * spread).max()), float(highs.max())
-    )
+    return Estimate(float(values.max()), float(low), float(highs.max()))
 
 
 def share(hits: np.ndarray) -> Estimate:

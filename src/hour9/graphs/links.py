@@ -34,7 +34,7 @@ from hour9.graphs.gae import (
     products,
     unjoined,
 )
-from hour9.graphs.nodes import READERS, surroundings
+from hour9.graphs.nodes import READERS, perturb, surroundings
 from hour9.graphs.pictures import UNKNOWN, draw_embeddings, draw_ranking
 from hour9.graphs.settings import Gae
 from hour9.graphs.tables import Graph, find
@@ -206,17 +206,30 @@ def ranking(scores: NDArray[np.float64], target: NDArray[np.int64]) -> dict[str,
 
 
 def logits(folder: Path, pairs: pd.DataFrame) -> Tensor:  # (P,)
-    """Above 0 where the model takes a pair for joined."""
-    _, config = load_model(folder)
+    """Above 0 where the model takes a pair for joined, by the embeddings it was saved with."""
     saved = load_file(folder / EMBEDDINGS)
-    z, at = saved["vectors"], positions(saved["nodes"], pairs)
-    return products(z, at).double() - config["threshold"]
+    return by_embeddings(folder, saved["vectors"], positions(saved["nodes"], pairs))
+
+
+def by_embeddings(folder: Path, z: Tensor, pairs: Tensor) -> Tensor:  # (N, C), (2, P) -> (P,)
+    _, config = load_model(folder)
+    return products(z, pairs).double() - config["threshold"]
+
+
+@torch.no_grad()
+def embedded(folder: Path, graph: Graph) -> Tensor:  # (N, C)
+    """The nodes' embeddings along the edges that this graph has."""
+    weights, config = load_model(folder)
+    model = build(config)
+    model.load_state_dict(weights)
+    around = surroundings(graph, "gcn", config["features"])
+    return model.eval()(around.field(np.arange(len(graph.nodes)), [0, 0]))
 
 
 def score(folder: Path, tables: Tables) -> pd.DataFrame:
     """1 where a pair is told rightly, by the threshold that was chosen on validation."""
-    cases = tables["cases"]
-    found = logits(folder, cases)
+    cases, graph = tables["cases"], Graph.of(tables)
+    found = by_embeddings(folder, embedded(folder, graph), positions(graph.nodes, cases))
     right = (found > 0).numpy() == (cases["target"] == 1).to_numpy()
     confidence = torch.maximum(found.sigmoid(), (-found).sigmoid()).numpy()
     return pd.DataFrame(
@@ -303,4 +316,5 @@ TASK = Task(
     requests=requests,
     describe=describe,
     draw=draw,
+    perturb=perturb,
 )

@@ -41,12 +41,13 @@ if TYPE_CHECKING:
     from great_expectations.expectations import Expectation
 
 SIZES = ("small", "large")
+LOST_BONDS = 0.05  # share of bonds that a perturbed molecule lacks
 MOST_CLASSES = 20
 PENALTIES = (0.1, 1.0, 10.0, 100.0)  # inverse ones that the baseline may choose from
 
 
 def ingest(source: Source) -> Tables:
-    """The graphs' tables; the cases are sliced by whether they have more nodes than most."""
+    """The graphs' tables; the cases are sliced by whether they are larger than most."""
     if source.kind == "embedded":
         tables = read_atlas(source)
     elif source.kind == "path":
@@ -54,7 +55,8 @@ def ingest(source: Source) -> Tables:
     else:
         raise UnknownName(f"molecules reads no source '{source.kind}'; it reads embedded, path")
     cases = tables["cases"]
-    size = tables["nodes"].groupby("case").size().reindex(cases["case"]).to_numpy()
+    parts = pd.concat([tables["nodes"]["case"], tables["edges"]["case"]]).value_counts()
+    size = parts.reindex(cases["case"]).to_numpy()  # with bonds: of atoms alone, most have seven
     size = np.array(SIZES, dtype=object)[(size >= np.nanmedian(size)).astype(int)]
     return {**tables, "cases": cases.assign(**{"group.size": size})}
 
@@ -308,6 +310,12 @@ def fingerprint(tables: Tables) -> pd.DataFrame:
     return of_graphs(cases, map(parts, cases))
 
 
+def perturb(tables: Tables, seed: int) -> Tables:
+    """The molecules with a share of their bonds overlooked."""
+    kept = tables["edges"].sample(frac=1 - LOST_BONDS, random_state=seed).sort_index()
+    return {**tables, "edges": kept.reset_index(drop=True)}
+
+
 def answer(folder: Path) -> Callable[[pd.DataFrame], pd.DataFrame]:
     """Answers for graphs written as JSON in a column `graph`, in the order of the features.
 
@@ -386,4 +394,5 @@ TASK = Task(
     describe=describe,
     draw=draw,
     fingerprint=fingerprint,
+    perturb=perturb,
 )

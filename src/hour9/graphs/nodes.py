@@ -53,7 +53,7 @@ READERS: dict[str, Callable[[Source], Tables]] = {
     "hub": lambda source: read_planetoid(download(source.name), source.name),
 }
 DEGREES = ("low", "middle", "high")
-ALIKE = ("unknown", "under half alike", "half or more alike", "all alike")
+ALIKE = ("unknown", "some unlike", "all alike")
 MOST_CLASSES = 10
 LOST_EDGES = 0.2  # share of edges that a perturbed graph lacks
 LOOSENESS = (0.01, 0.1, 1.0, 10.0)  # inverse penalties of the baseline's regressions
@@ -87,7 +87,7 @@ def thirds(degree: pd.Series) -> pd.Series:
 
 
 def alike(edges: pd.DataFrame, cases: pd.DataFrame) -> pd.Series:
-    """Whether a node's neighbours are of its class: local homophily (Pei et al. 2020).
+    """Whether all of a node's neighbours are of its class: local homophily (Pei et al. 2020).
 
     Of the neighbours only those count whose class training and validation know: the test labels
     stay out of the rows that a training sees.
@@ -99,7 +99,7 @@ def alike(edges: pd.DataFrame, cases: pd.DataFrame) -> pd.Series:
     own = pairs["source"].map(cases.set_index("node")["target"])
     same = (pairs["target"].map(known) == own).groupby(pairs["source"]).mean()
     share = cases["node"].map(same)  # missing where no neighbour's class is known
-    names = np.select([share.isna(), share < 0.5, share < 1], ALIKE[:3], ALIKE[3])
+    names = np.select([share.isna(), share < 1], ALIKE[:2], ALIKE[2])
     return pd.Series(names.astype(object), index=cases.index)
 
 

@@ -38,9 +38,9 @@ from hour9.task import Answer, Source, Tables, Task
 if TYPE_CHECKING:
     from great_expectations.expectations import Expectation
 
-SHARES = {"train": 0.2, "validation": 0.4, "test": 0.4}
+SHARES = {"train": 0.1, "validation": 0.2, "test": 0.7}
 
-ELSEWHERE = 0.12
+ELSEWHERE = 0.4
 """Test episodes in each other world, in relation to those in the one that is trained in."""
 
 REFLEXES = {  # observation, action where it is below zero, action where it is above

@@ -101,12 +101,12 @@ def in_roman(day: date, chance: random.Random) -> str:
 
 
 STYLES: dict[str, tuple[Callable[[date, random.Random], str], int]] = {  # and how often, of 20
-    "numbers": (in_numbers, 6),
+    "numbers": (in_numbers, 5),
     "english": (in_english, 7),
     "words": (in_words, 2),
     "german": (in_german, 2),
     "french": (in_french, 2),
-    "roman": (in_roman, 1),
+    "roman": (in_roman, 2),
 }
 
 

@@ -16,17 +16,22 @@ from hour9.transformers.reviews import write_reviews
 FILE = re.compile(r"\.(txt|text|md|tokens|raw)(\.gz)?$", re.IGNORECASE)
 LONGEST = 1000  # characters of a passage of a long document
 SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}  # of a single file, from its beginning
+TESTED = 4  # times as many reviews to test as belong to those that are learned from
 HELD_OUT = 10  # every tenth topic of the reference is for validation
 
 
 def review_passages(source: Source) -> Tables:
     """A passage for each review; who it is about is a group, as in `sentiment`.
 
-    Without the counterfactuals: the probes ask whether an identity matters.
+    `source.size` says how many are learned from; the test takes more, as what a gate can tell grows
+    with it. Without the counterfactuals: the probes ask whether an identity matters.
     """
-    tables = write_reviews(source.size, source.seed, source.name)
+    tables = write_reviews(TESTED * source.size, source.seed, source.name)
     cases = tables["cases"].merge(tables["sentences"], on="case", validate="1:1")
     cases = cases[cases["pair"] == ""].drop(columns=["target", "pair"])
+    place = cases.groupby("split").cumcount()
+    few = cases["split"].map(cases["split"].value_counts()) // TESTED
+    cases = cases[(cases["split"] == "test") | (place < few)]
     cases = cases.rename(columns={"text": "target"}).reset_index(drop=True)
     return {"cases": cases.assign(document=cases["case"]), "reference": language_reference()}
 
