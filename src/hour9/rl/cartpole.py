@@ -61,7 +61,7 @@ def ingest(source: Source) -> Tables:
     worlds = list(perturbed(name))
     elsewhere = np.repeat(worlds[1:], round(ELSEWHERE * source.size))
     numbers = random.choice(SEEDS, size=source.size + len(elsewhere), replace=False)
-    sizes = [round(share * source.size) for share in SHARES.values()]
+    sizes = [max(1, round(share * source.size)) for share in SHARES.values()]
     sizes[-1] = len(numbers) - sum(sizes[:-1])
     cases = pd.DataFrame(
         {
