@@ -26,7 +26,7 @@ from hour9.transformers.settings import VitSettings
 SCORING_BATCH = 256
 WIDENING = 2  # features of the feed-forward network for each channel
 PLACED = 0.5  # standard deviation of the first positions: about as long as the patches' vectors
-TURN, STRETCH = 0.1, 0.1  # radians, and share of the size: the most that a training image is bent
+TURN, STRETCH = 0.2, 0.2  # radians, and share of the size: the most that a training image is bent
 
 
 class VisionTransformer(nn.Module):
@@ -49,7 +49,7 @@ class VisionTransformer(nn.Module):
         self.grid = height // self.patch, width // self.patch
         self.patches = nn.Linear(self.patch**2 * colours, C)
         self.class_token = nn.Parameter(PLACED * torch.randn(1, 1, C))
-        self.positions = nn.Parameter(0.5 * torch.randn(1, 1 + self.grid[0] * self.grid[1], C))
+        self.positions = nn.Parameter(PLACED * torch.randn(1, 1 + self.grid[0] * self.grid[1], C))
         shape = LayerShape(C, settings.heads, WIDENING * C, dropout=settings.dropout)
         self.layers = nn.ModuleList(EncoderLayer(shape) for _ in range(settings.layers))
         self.norm = nn.LayerNorm(C)
