@@ -18,7 +18,7 @@ from hour9.task import PROBE, SPLITS, Tables, Task, load_task, read_tables, writ
 if TYPE_CHECKING:
     from great_expectations.expectations import Expectation
 
-SHARES = {"train": 0.5, "validation": 0.1, "test": 0.4}
+SHARES = {"train": 0.6, "validation": 0.1, "test": 0.3}
 """Many test cases: what a gate can tell grows with their number alone (docs/gates.md)."""
 MOST_EXAMPLES = 3
 NEEDED = {  # without these a suite can pass on nothing

@@ -5,10 +5,7 @@ import pandas as pd
 
 from hour9.gates.cases import originals
 from hour9.gates.statistics import NOT_A_NUMBER, SEED, largest, resampled_means
-from hour9.gates.verdict import Verdict
-
-MIN_GROUP = 50
-"""With fewer, a right-or-wrong score cannot tell 1.5 times even 0.44 from it: docs/gates.md."""
+from hour9.gates.verdict import MIN_CASES, Verdict
 
 
 def group_gap(evidence: pd.DataFrame, threshold: float) -> Verdict:
@@ -21,7 +18,7 @@ def group_gap(evidence: pd.DataFrame, threshold: float) -> Verdict:
     slices = {column: groups_of(test, column) for column in columns}
     slices = {column: groups for column, groups in slices.items() if len(groups) > 1}
     if not slices:
-        why = f"no slice has two groups of {MIN_GROUP} test cases"
+        why = f"no slice has two groups of {MIN_CASES} test cases"
         return Verdict.hold("group_gap", why, threshold)
     if test["score"].isna().any():
         return Verdict.at_most(
@@ -40,7 +37,7 @@ def group_gap(evidence: pd.DataFrame, threshold: float) -> Verdict:
 def groups_of(test: pd.DataFrame, column: str) -> dict[str, np.ndarray]:
     """The scores of each group that has a name and cases enough."""
     named = test[test[column] != ""].groupby(column, observed=True)["score"]
-    return {str(group): s.to_numpy(float) for group, s in named if len(s) >= MIN_GROUP}
+    return {str(group): s.to_numpy(float) for group, s in named if len(s) >= MIN_CASES}
 
 
 def means_of(groups: dict[str, np.ndarray]) -> np.ndarray:

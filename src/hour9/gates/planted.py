@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from hour9.gates.cases import originals, pairs
-from hour9.gates.group_gap import MIN_GROUP
 from hour9.gates.seeds import interquartile_mean
 from hour9.gates.verdict import MIN_CASES
 
@@ -232,8 +231,8 @@ def group_gap(evidence: pd.DataFrame, effect: float, random: Random) -> pd.DataF
     test = originals(evidence, "test")
     slices = [test[name][test[name] != ""] for name in test if name.startswith("group.")]
     counts = [values.value_counts() for values in slices]
-    large = [(k, g) for k, c in enumerate(counts) if (c >= MIN_GROUP).sum() > 1
-             for g in sorted(c.index[c >= MIN_GROUP])]  # fmt: skip
+    large = [(k, g) for k, c in enumerate(counts) if (c >= MIN_CASES).sum() > 1
+             for g in sorted(c.index[c >= MIN_CASES])]  # fmt: skip
     k, group = large[random.integers(len(large))]
     means = test.groupby(slices[k], observed=True)["score"].mean()
     best = means[[g for j, g in large if j == k and g != group]].max()
@@ -242,7 +241,7 @@ def group_gap(evidence: pd.DataFrame, effect: float, random: Random) -> pd.DataF
 
 
 def leakage(evidence: pd.DataFrame, effect: float, random: Random) -> pd.DataFrame:
-    stands = random.random(len(evidence)) < effect
+    stands = random.permutation(len(evidence)) < round(effect * len(evidence))
     return evidence.assign(twin=np.where(stands, "a train case", ""))
 
 
