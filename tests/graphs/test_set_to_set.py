@@ -2,7 +2,7 @@
 
 import torch
 from hypothesis import given
-from tests.graphs.test_batches import D, F, joined, lists_of_graphs
+from tests.graphs.test_batches import D, F, joined, lists_of_graphs, one_graph
 from tests.graphs.test_gin import renamed
 
 from hour9.graphs.set_to_set import SetToSet, SetToSetMPNN
@@ -37,6 +37,16 @@ def test_the_order_of_the_nodes_plays_no_part_and_nor_do_the_other_graphs(alone)
     for number, graph in enumerate(alone):
         order = torch.randperm(len(graph.x), generator=torch.Generator().manual_seed(number))
         torch.testing.assert_close(model(renamed(graph, order)), together[[number]])
+
+
+def test_two_of_a_graph_are_read_out_as_one_by_attention_and_as_two_by_the_network():
+    one, two = one_graph(3, [(0, 1), (1, 2)]), one_graph(6, [(0, 1), (1, 2), (3, 4), (4, 5)])
+    two.x.copy_(one.x.repeat(2, 1))
+    two.edge_x.copy_(one.edge_x.repeat(2, 1))
+    model = network()
+    answers = [model.read(model.nodes(graph), graph)[0] for graph in (one, two)]
+    torch.testing.assert_close(*answers)
+    assert (model(one) - model(two)).abs().max() > 1e-3
 
 
 @given(lists_of_graphs())

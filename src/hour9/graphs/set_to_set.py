@@ -50,7 +50,9 @@ def shares(fit: Tensor, graphs: Graphs) -> Tensor:  # (N,) -> (N,)
 class SetToSetMPNN(nn.Module):
     """The network of Gilmer et al. (2017, section 5): an edge's features decide what is heard.
 
-    Every round uses the same edge network, and a GRU decides what a node keeps of what it knew.
+    Every round uses the same edge network, and a GRU decides what a node keeps of what it knew. The
+    set-to-set read-out is a mean by its weights, the same for two molecules as for one of them, but
+    energies and solubilities grow with the atoms: so the sum of the nodes is read out beside it.
     """
 
     def __init__(
@@ -70,11 +72,12 @@ class SetToSetMPNN(nn.Module):
         self.hear = EdgeConvolution(hidden, hidden, edge_features, units)
         self.keep = nn.GRUCell(hidden, hidden)
         self.read = SetToSet(hidden, turns)
-        self.hidden = nn.Linear(2 * hidden, hidden)
+        self.hidden = nn.Linear(3 * hidden, hidden)
         self.output = nn.Linear(hidden, outputs)
 
     def forward(self, graphs: Graphs) -> Tensor:  # (N, F) -> (G, K)
-        known = self.read(self.nodes(graphs), graphs)[0]  # (G, 2 H)
+        x = self.nodes(graphs)
+        known = torch.cat([self.read(x, graphs)[0], graphs.members @ x], dim=1)  # (G, 3 H)
         h = self.hidden(F.dropout(known, self.dropout, self.training)).relu()
         return self.output(F.dropout(h, self.dropout, self.training))
 
