@@ -59,3 +59,21 @@ def readme_example(task: str) -> dict[str, Any]:
     """The request that the README shows for a task."""
     (example,) = re.findall(rf"^{task} +(\{{.*\}})$", Path("README.md").read_text(), re.M)
     return json.loads(example)
+
+
+def each(requests: dict[str, list]) -> list[tuple[str, Any, str]]:
+    """For `parametrize`: the task, what it is sent, and what its answer must say."""
+    return [(task, sent, said) for task, pairs in requests.items() for sent, said in pairs]
+
+
+def refuses(server: TestClient, sent: dict, said: str) -> None:
+    """A 4xx, in these words."""
+    status, words = ask(server, sent)
+    assert 400 <= status < 500, words
+    assert said in words
+
+
+def answers_the_readme(server: TestClient, task: str) -> None:
+    """What the README shows has an answer."""
+    status, words = ask(server, readme_example(task))
+    assert status == 200, words
