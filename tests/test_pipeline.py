@@ -19,6 +19,7 @@ BIN = Path(sys.executable).parent
 GATES = [
     "floor",
     "overfitting",
+    "group_gap",
     "robustness",
     "budget",
     "seeds",

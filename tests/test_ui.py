@@ -31,7 +31,8 @@ from hour9.stage import LOGS, WARM
 QUICK = [
     *("tasks.taxi.thresholds.floor=-1000.0", "tasks.taxi.thresholds.overfitting=1000.0"),
     *("tasks.taxi.thresholds.robustness=1000.0", "tasks.taxi.thresholds.seeds=-1000.0"),
-    *("tasks.taxi.thresholds.overestimation=1000.0", "candidates.taxi-qlearning.steps=200000"),
+    *("tasks.taxi.thresholds.overestimation=1000.0", "tasks.taxi.thresholds.group_gap=1000.0"),
+    "candidates.taxi-qlearning.steps=200000",
 ]
 PATIENCE = 180  # seconds: a dead run is missed after 90
 MONITOR = "monitor/monitor"
