@@ -253,6 +253,7 @@ def test_requests_unlike_the_training_data_start_the_topics_deployment(ui):
     run = ask(f"{ui.api}/deployments/{watch['id']}/create_flow_run", asked)["id"]
     assert state(ui, run, "Completed", "Failed")["name"] == "Completed"
     (started,) = (run for run in runs(ui, "pipeline") if run["id"] not in before)
+    state(ui, started["id"], "Running")  # cancelled while it starts, it would stay in Cancelling
     cancel(ui, started["id"])
     assert started["deployment_id"] == rl["id"]
     assert started["parameters"]["topic"] == "rl"
