@@ -39,7 +39,7 @@ ROOT = Path(__file__).parents[1]
 FILES = (".dvc/config", ".dvcignore", "dvc.yaml", "params.yaml", "requirements.lock")
 POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1:]
 PROCESSES = 4
-PATIENCE = 600  # seconds until all have read
+PATIENCE = 3600  # seconds until all have read
 TASK, CANDIDATE = "taxi", "taxi-qlearning"
 WON, OVERTAKEN = "won", "overtaken"
 
