@@ -78,7 +78,7 @@ def restore(asked: argparse.Namespace) -> int:
 
 
 def reproduce(asked: argparse.Namespace) -> int:
-    """Say whether the same bytes come out again; status 1 where they do not."""
+    """Say whether the same model comes out again; status 1 where it differs by more than it may."""
     from hour9.registry.reproduce import DIFFERENT
     from hour9.registry.reproduce import reproduce as again
 

@@ -318,6 +318,15 @@ def test_no_tolerance_covers_what_is_no_number(tmp_path, other):
     assert reproduce.compare(tmp_path / "a", tmp_path / "b", 0.9)[0] == "different"
 
 
+@pytest.mark.parametrize("name", ["config.json", "model.onnx", "vocabulary"])
+def test_no_tolerance_covers_other_bytes_of_the_same_numbers(tmp_path, name):
+    for folder, text in (("a", '{"cut": 1.0}'), ("b", '{"cut":  1.0}')):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_text(text)
+    found = reproduce.compare(tmp_path / "a", tmp_path / "b", 0.9)
+    assert found == ("different", [f"{name}: other bytes"])
+
+
 def test_a_file_that_mlflow_would_run_was_changed_and_nothing_is_promoted(client):
     """The package's own model.py and MLmodel, not only weights, code and evidence."""
     version = client.get_model_version("taxi", "2")

@@ -183,7 +183,8 @@ def dvc(tree: Path, *arguments: str) -> None:
 
 def compare(first: Path, second: Path, tolerance: float = 0.0) -> tuple[str, list[str]]:
     """Two model folders, file by file: the outcome, and what differs by how much."""
-    names = {p.relative_to(f).as_posix() for f in (first, second) for p in f.rglob("*.*")}
+    files = [(f, path) for f in (first, second) for path in f.rglob("*") if path.is_file()]
+    names = {path.relative_to(folder).as_posix() for folder, path in files}
     apart = [line for name in sorted(names) for line in differences(name, first, second)]
     found = [f"{what} differs by {by:.3g}" if by < math.inf else what for what, by in apart]
     near = all(by <= tolerance for _, by in apart)
@@ -197,15 +198,14 @@ def differences(name: str, first: Path, second: Path) -> Iterator[tuple[str, flo
     one, two = first / name, second / name
     if not (one.exists() and two.exists()):
         yield f"{name}: only in {'the version' if one.exists() else 'the new model'}", math.inf
-    elif dvc_md5(one) == dvc_md5(two):
-        return
-    elif one.suffix == ".safetensors":
-        yield from numbers_apart(name, load_file(one), load_file(two))
-    elif one.suffix == ".json":
-        values = (flat(json.loads(path.read_text())) for path in (one, two))
-        yield from numbers_apart(name, *values)
-    else:
-        yield f"{name}: other bytes", math.inf
+    elif dvc_md5(one) != dvc_md5(two):
+        found: list[tuple[str, float]] = []
+        if one.suffix == ".safetensors":
+            found += numbers_apart(name, load_file(one), load_file(two))
+        elif one.suffix == ".json":
+            values = (flat(json.loads(path.read_text())) for path in (one, two))
+            found += numbers_apart(name, *values)
+        yield from found or [(f"{name}: other bytes", math.inf)]
 
 
 def numbers_apart(
