@@ -28,7 +28,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hour9.graphs.nodes import Lesson, build
+from hour9.graphs.lesson import Lesson
+from hour9.graphs.nodes import build
 from hour9.graphs.receptive_field import Rows, Surroundings
 from hour9.graphs.settings import Gcn
 from record import compare, record

@@ -34,7 +34,8 @@ from hour9.engine.checkpoint import Checkpoint
 from hour9.engine.fit import Training
 from hour9.engine.run import Run
 from hour9.graphs.gcn import normalised_adjacency
-from hour9.graphs.nodes import TASK, Lesson, build, labelled, mark, surroundings
+from hour9.graphs.lesson import Lesson
+from hour9.graphs.nodes import TASK, build, labelled, mark, surroundings
 from hour9.graphs.settings import Gat, Gcn, OnNodes
 from hour9.graphs.tables import Graph
 from hour9.task import Source, Tables, without_test

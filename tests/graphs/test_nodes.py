@@ -10,7 +10,8 @@ from hour9.engine.checkpoint import Checkpoint
 from hour9.engine.run import Run
 from hour9.engine.settings import Settings, load_settings
 from hour9.graphs import nodes
-from hour9.graphs.nodes import TASK, Lesson, alike, build, disagreement, labelled, surroundings
+from hour9.graphs.lesson import Lesson, disagreement
+from hour9.graphs.nodes import TASK, alike, build, labelled, surroundings
 from hour9.graphs.pictures import draw_embeddings
 from hour9.graphs.settings import Gat, Gcn, Mpnn
 from hour9.graphs.tables import Graph, UnknownNode

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -207,19 +207,15 @@ def ranking(scores: NDArray[np.float64], target: NDArray[np.int64]) -> dict[str,
 
 def logits(folder: Path, pairs: pd.DataFrame) -> Tensor:  # (P,)
     """Above 0 where the model takes a pair for joined, by the embeddings it was saved with."""
-    saved = load_file(folder / EMBEDDINGS)
-    return by_embeddings(folder, saved["vectors"], positions(saved["nodes"], pairs))
-
-
-def by_embeddings(folder: Path, z: Tensor, pairs: Tensor) -> Tensor:  # (N, C), (2, P) -> (P,)
     _, config = load_model(folder)
-    return products(z, pairs).double() - config["threshold"]
+    saved = load_file(folder / EMBEDDINGS)
+    z, at = saved["vectors"], positions(saved["nodes"], pairs)
+    return products(z, at).double() - config["threshold"]
 
 
 @torch.no_grad()
-def embedded(folder: Path, graph: Graph) -> Tensor:  # (N, C)
+def embedded(weights: dict[str, Tensor], config: dict[str, Any], graph: Graph) -> Tensor:  # (N, C)
     """The nodes' embeddings along the edges that this graph has."""
-    weights, config = load_model(folder)
     model = build(config)
     model.load_state_dict(weights)
     around = surroundings(graph, "gcn", config["features"])
@@ -229,7 +225,9 @@ def embedded(folder: Path, graph: Graph) -> Tensor:  # (N, C)
 def score(folder: Path, tables: Tables) -> pd.DataFrame:
     """1 where a pair is told rightly, by the threshold that was chosen on validation."""
     cases, graph = tables["cases"], Graph.of(tables)
-    found = by_embeddings(folder, embedded(folder, graph), positions(graph.nodes, cases))
+    weights, config = load_model(folder)
+    pairs = positions(graph.nodes, cases)
+    found = products(embedded(weights, config, graph), pairs).double() - config["threshold"]
     right = (found > 0).numpy() == (cases["target"] == 1).to_numpy()
     confidence = torch.maximum(found.sigmoid(), (-found).sigmoid()).numpy()
     return pd.DataFrame(

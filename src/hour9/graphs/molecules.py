@@ -32,6 +32,7 @@ from hour9.graphs.batches import Graphs, batches
 from hour9.graphs.gin import GIN
 from hour9.graphs.molecule_tables import edge_columns, in_order, node_columns, read_graph, to_graphs
 from hour9.graphs.set_to_set import SetToSetMPNN
+from hour9.graphs.tables import lose_edges
 from hour9.sources.fingerprints import of_graphs
 from hour9.sources.moleculenet import read_molecules
 from hour9.sources.tudataset import read_tudataset
@@ -312,8 +313,7 @@ def fingerprint(tables: Tables) -> pd.DataFrame:
 
 def perturb(tables: Tables, seed: int) -> Tables:
     """The molecules with a share of their bonds overlooked."""
-    kept = tables["edges"].sample(frac=1 - LOST_BONDS, random_state=seed).sort_index()
-    return {**tables, "edges": kept.reset_index(drop=True)}
+    return lose_edges(tables, LOST_BONDS, seed)
 
 
 def answer(folder: Path) -> Callable[[pd.DataFrame], pd.DataFrame]:

@@ -29,17 +29,17 @@ from hour9.graphs import contract as rules
 from hour9.graphs.digits import read_digits
 from hour9.graphs.gat import GAT
 from hour9.graphs.gcn import GCN, normalised_adjacency, smoothed
+from hour9.graphs.lesson import LARGE, Lesson
 from hour9.graphs.mpnn import MPNN, numbered
 from hour9.graphs.pictures import draw_embeddings
 from hour9.graphs.receptive_field import (
     Network,
-    ReceptiveField,
     Rows,
     Surroundings,
     layerwise,
 )
 from hour9.graphs.settings import OnNodes
-from hour9.graphs.tables import Graph, find
+from hour9.graphs.tables import Graph, find, lose_edges
 from hour9.sources.fingerprints import of_arrays
 from hour9.sources.planetoid import download, read_planetoid
 from hour9.task import Answer, Source, Tables, Task, UnknownName
@@ -58,10 +58,8 @@ MOST_CLASSES = 10
 LOST_EDGES = 0.2  # share of edges that a perturbed graph lacks
 LOOSENESS = (0.01, 0.1, 1.0, 10.0)  # inverse penalties of the baseline's regressions
 PENALTIES = (0.01, 0.1, 1.0, 10.0)  # of its MLPs
-VIEWS, TEMPERATURE = 2, 0.5  # of the consistency among answers
 SURPRISE = 0.1  # its weight beside accuracy when the epoch is chosen
 LEAST = 1e-4  # share of a class that a picture tells from none
-LARGE = 50_000  # nodes of a graph that is answered for in parts
 NETWORKS: dict[str, type[Network]] = {"gcn": GCN, "gat": GAT, "mpnn": MPNN}
 
 
@@ -160,68 +158,6 @@ def train(run: Run) -> None:
     fit(run, model, lesson.batches, lesson.loss, validate)
     save_model(run.folder, model.state_dict(), config)
     graph.save(run.folder)
-
-
-class Lesson:
-    """The labelled nodes, batch by batch, each with what the network must see around them."""
-
-    def __init__(self, settings: OnNodes, around: Surroundings, model: Network, known: Batch):
-        self.settings, self.around, self.model, self.known = settings, around, model, known
-        self.most = settings.neighbours or [0] * model.depth
-        if len(self.most) != model.depth:
-            raise ValueError(
-                f"neighbours takes {model.depth} numbers, one a layer, or none; got {self.most}"
-            )
-        self.device = pick_device(settings.device)
-        asked, n = known["position"].numpy(), len(around.adjacency)
-        at_once = len(asked) <= settings.batch_size and not any(self.most)
-        if settings.consistency:
-            if not at_once or n >= LARGE:
-                raise ValueError(
-                    f"consistency asks for all nodes in one step: set it to 0, or neighbours=[] "
-                    f"and batch_size to {len(asked)} or more, with fewer than {LARGE} nodes; "
-                    f"got {settings.neighbours}, {settings.batch_size} and {n} nodes"
-                )
-            asked = np.concatenate([asked, np.setdiff1d(np.arange(n), asked)])
-        self.whole = around.field(asked, self.most).to(self.device) if at_once else None
-
-    def batches(self, epoch: int) -> list[Batch]:
-        """The labelled nodes in an order of the epoch's own, with a seed for each batch's draw."""
-        if self.whole:
-            return [self.known]
-        draw = np.random.default_rng([self.settings.seed, epoch])
-        order = torch.from_numpy(draw.permutation(len(self.known["position"])))
-        return [
-            {name: values[part] for name, values in self.known.items()}
-            | {"draw": torch.tensor([self.settings.seed, epoch, number])}
-            for number, part in enumerate(order.split(self.settings.batch_size))
-        ]
-
-    def loss(self, wrapped: nn.Module, batch: Batch) -> Tensor:
-        penalty = self.settings.l2 / 2 * self.model.first.weight.square().sum()
-        seen = self.whole or self.around_batch(batch)
-        if not self.settings.consistency:
-            return F.cross_entropy(wrapped(seen), batch["target"]) + penalty
-        views = [wrapped(seen) for _ in range(VIEWS)]  # (N, K) each, the labelled nodes first
-        surprise = [F.cross_entropy(v[: len(batch["target"])], batch["target"]) for v in views]
-        return sum(surprise) / VIEWS + self.settings.consistency * disagreement(views) + penalty
-
-    def around_batch(self, batch: Batch) -> ReceptiveField:
-        draw = np.random.default_rng(batch["draw"].tolist())
-        return self.around.field(batch["position"].cpu().numpy(), self.most, draw).to(self.device)
-
-
-def disagreement(views: list[Tensor]) -> Tensor:  # (N, K) each -> ()
-    """How far answers under different dropout are from their mean, made surer.
-
-    Mean over the nodes of |p_v - sharp(p̄)|², sharp(p) ∝ p^(1/T) (Feng et al. 2020, eq. 4 to 6):
-    what the unlabelled nodes teach is to answer alike whatever is hidden.
-    """
-    shares = torch.stack(views).softmax(dim=2)  # (V, N, K)
-    with torch.no_grad():
-        sure = shares.mean(dim=0).pow(1 / TEMPERATURE)
-        sure /= sure.sum(dim=1, keepdim=True)
-    return (shares - sure).square().sum(dim=2).mean()
 
 
 class Everyone:
@@ -357,8 +293,7 @@ def fingerprint(tables: Tables) -> pd.DataFrame:
 
 def perturb(tables: Tables, seed: int) -> Tables:
     """The graph with a share of its edges gone."""
-    kept = tables["edges"].sample(frac=1 - LOST_EDGES, random_state=seed).sort_index()
-    return {**tables, "edges": kept.reset_index(drop=True)}
+    return lose_edges(tables, LOST_EDGES, seed)
 
 
 def answer(folder: Path) -> Callable[[pd.DataFrame], pd.DataFrame]:

@@ -83,6 +83,12 @@ class Graph:
         return self.edge_x / self.edge_x.abs().mean(dim=0).clamp(min=1e-12)
 
 
+def lose_edges(tables: Tables, share: float, seed: int) -> Tables:
+    """The same, with so large a share of the edges gone."""
+    kept = tables["edges"].sample(frac=1 - share, random_state=seed).sort_index()
+    return {**tables, "edges": kept.reset_index(drop=True)}
+
+
 def find(nodes: Tensor, ids: Iterable[int]) -> NDArray[np.int64]:
     """The positions of the ids. Raises UnknownNode, naming the ids that are no node."""
     known, wanted = pd.Index(nodes.numpy()), pd.Index(ids)
