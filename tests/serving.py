@@ -38,7 +38,9 @@ def served(
                 input_example=example,
                 pip_requirements=[],
             )
-            application = scoring_server.init(mlflow.pyfunc.load_model(str(package)))
+            loaded = mlflow.pyfunc.load_model(str(package))
+            application = scoring_server.init(loaded)
+            application.state.model = loaded
             found[task.name] = TestClient(application, raise_server_exceptions=False)
     return found
 
@@ -74,6 +76,8 @@ def refuses(server: TestClient, sent: dict, said: str) -> None:
 
 
 def answers_the_readme(server: TestClient, task: str) -> None:
-    """What the README shows has an answer."""
+    """What the README shows has an answer, over HTTP and by `hour9 predict`, and it is the same."""
     status, words = ask(server, readme_example(task))
     assert status == 200, words
+    answer = server.app.state.model.predict(pd.DataFrame([readme_example(task)]))
+    assert answer.to_dict("records") == answers(words).to_dict("records")

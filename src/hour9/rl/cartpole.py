@@ -246,7 +246,8 @@ def observations(requests: pd.DataFrame, columns: list[str]) -> np.ndarray:  # -
             f"an observation is {len(columns)} numbers, {columns[0]} to {columns[-1]}; "
             f"got {given or list(requests.columns)}"
         )
-    numbers = requests[columns].apply(pd.to_numeric, errors="coerce").to_numpy(np.float32)
+    with np.errstate(over="ignore"):  # what a float32 cannot hold becomes infinite
+        numbers = requests[columns].apply(pd.to_numeric, errors="coerce").to_numpy(np.float32)
     if (wrong := np.argwhere(~np.isfinite(numbers))).size:
         row, column = wrong[0]
         found = requests[columns].iloc[row, column]
@@ -279,7 +280,7 @@ def registered(folder: Path) -> tuple[Choose, str]:
 def example(tables: Tables) -> pd.DataFrame:
     """The first observations of the random policy."""
     transitions = tables["transitions"]
-    return transitions.filter(regex=r"^observation_").head(3)
+    return transitions.filter(regex=r"^observation_").head(3).astype(float)  # as people write them
 
 
 def requests(tables: Tables, answer: Answer) -> pd.DataFrame:
