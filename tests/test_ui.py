@@ -20,7 +20,7 @@ from typing import Any
 
 import psutil
 import pytest
-from tests.browser import approve, browser, choose, needs_browser, set_alias
+from tests.browser import approve, browser, choose, needs_browser, send, set_alias
 from tests.conftest import TREE, copy_project, stay_in
 
 from hour9 import dag
@@ -124,18 +124,10 @@ def form(ui: SimpleNamespace, page: Any, name: str) -> None:
 
 
 def submit(page: Any) -> str:
-    """Send the form; the run that came of it.
-
-    On SQLite, Prefect's server answers 503 where another write came between, and its page says
-    "Oops": a person clicks again.
-    """
-    for _ in range(10):
-        with page.expect_response(lambda r: r.url.endswith("/create_flow_run")) as answer:
-            page.get_by_role("button", name="Submit").click()
-        if answer.value.status != 503:
-            break
-    assert answer.value.status == 201, answer.value.text()
-    return answer.value.json()["id"]
+    """Send the form; the run that came of it."""
+    answer = send(page, page.get_by_role("button", name="Submit"), "/create_flow_run")
+    assert answer.status == 201, answer.text()
+    return answer.json()["id"]
 
 
 def runs(ui: SimpleNamespace, flow: str) -> list[dict]:
