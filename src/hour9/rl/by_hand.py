@@ -13,9 +13,6 @@ from torch import Tensor
 
 from hour9.rl.qnetwork import Linear, QNetwork
 
-relu_backward = torch.ops.aten.threshold_backward.grad_input
-"""What autograd calls: a unit passes on what it is told where it was not cut off by the ReLU."""
-
 
 @dataclass
 class Layer:
@@ -72,10 +69,16 @@ class ByHand:
         return self.network.combined(self.value.forward(self.of_second, self.found))
 
     def backward(self, x: Tensor, gradient: Tensor) -> None:  # (G, learned, O), (G, learned, A)
-        """The chain rule from ∂L/∂Q back to every weight, into their `grad`."""
+        """The chain rule from ∂L/∂Q back to every weight, into their `grad`.
+
+        What a hidden layer said is no longer needed once the layer above has its gradient, so its
+        sign, the ReLU's slope, takes its place. The largest gradient is written last: Adam then
+        finds it in the cache.
+        """
         (first, second), gradient = self.kept, self.network.parted(gradient)
         self.value.backward(second, gradient)
-        above = torch.bmm(gradient, self.value.matrix, out=self.to_second)
-        self.second.backward(first, relu_backward(above, second, 0, grad_input=above))
-        above = torch.bmm(above, self.second.matrix, out=self.to_first)
-        self.first.backward(x, relu_backward(above, first, 0, grad_input=above))
+        to_second = torch.bmm(gradient, self.value.matrix, out=self.to_second)
+        to_second.mul_(second.sign_())
+        to_first = torch.bmm(to_second, self.second.matrix, out=self.to_first)
+        self.second.backward(first, to_second)
+        self.first.backward(x, to_first.mul_(first.sign_()))

@@ -23,7 +23,7 @@ from hour9.rl.settings import DQN
 CORRECTION = 0.4
 """β at first; 1 in the end (Schaul et al. 2016, table 3, proportional)."""
 
-ROWS = 256
+ROWS = 512
 """Transitions that the target network values at once: what it computes then stays in the cache."""
 
 
@@ -88,25 +88,26 @@ class Learner:
         """
         network, double, B = self.network, self.settings.double, batch["reward"].shape[-1]
         values = next_values(self.target, batch["next_observation"])  # (U, G, B, A)
-        targets = q_targets(values, batch, values.argmax(dim=-1))  # (U, G, B)
+        targets = q_targets(values, batch)  # (U, G, B, A)
+        if not double:
+            targets = targets.amax(dim=-1, keepdim=True)  # (U, G, B, 1)
         seen = batch["observation"] / network.scale
         rows = [seen, batch["next_observation"] / network.scale] if double else [seen]
         shown = torch.cat(rows, dim=2)  # (U, G, B or 2 B, O)
         action = batch["action"][..., None]  # (U, G, B, 1)
         share = torch.zeros_like(values).scatter_(-1, action, batch["weight"][..., None] / B)
-        errors = torch.empty_like(targets)
+        errors = torch.empty_like(values)  # of all actions; `share` is 0 where one wasn't taken
         way = ByHand(network, shown.shape[2], B)
-        for u, (x, here, taken) in enumerate(zip(shown, seen, action, strict=True)):
+        batches = zip(shown, seen, targets, errors, share, strict=True)
+        for x, here, target, error, part in batches:
             found = way.forward(x)
             if double:
-                now = {name: tensor[u] for name, tensor in batch.items()}
-                targets[u] = q_targets(values[u], now, found[:, B:].argmax(dim=-1))
-                found = found[:, :B]
-            torch.sub(found.gather(-1, taken)[..., 0], targets[u], out=errors[u])
-            slope = errors[u].clamp(-1.0, 1.0)[..., None] * share[u]  # ∂L/∂Q(s, ·), (G, B, A)
-            way.backward(here, slope)
+                best = found[:, B:].argmax(dim=-1, keepdim=True)  # (G, B, 1)
+                found, target = found[:, :B], target.gather(-1, best)
+            torch.sub(found, target, out=error)  # (G, B, A)
+            way.backward(here, error.clamp(-1.0, 1.0).mul_(part))  # ∂L/∂Q(s, ·)
             self.adam.step(learning_rate)
-        return errors
+        return errors.gather(-1, action)[..., 0]
 
     def state(self) -> State:
         """Fit for a checkpoint."""
@@ -133,15 +134,16 @@ def next_values(target: QNetwork, seen: Tensor) -> Tensor:  # (U, G, B, O) -> (U
     return found.view(G, U, B, -1).transpose(0, 1)
 
 
-def q_targets(values: Tensor, batch: Batch, best: Tensor) -> Tensor:  # (..., A), (...) -> (...)
-    """y = r + γ Q⁻(s', a'), and y = r where s' is terminal.
+def q_targets(values: Tensor, batch: Batch) -> Tensor:  # (..., A) -> (..., A)
+    """y = r + γ Q⁻(s', a') for each a', and y = r where s' is terminal.
 
-    a' is the best by Q⁻ itself (Mnih et al. 2015, algorithm 1) or by the network that learns (van
-    Hasselt et al. 2016, eq. 4): then one network's luck is not the other's. A time limit is no end
-    of the task: an episode that was only truncated keeps its future.
+    The one that counts is the largest (Mnih et al. 2015, algorithm 1), or that of the action which
+    the network that learns finds best (van Hasselt et al. 2016, eq. 4): then one network's luck is
+    not the other's. A time limit is no end of the task: an episode that was only truncated keeps
+    its future.
     """
-    future = values.gather(-1, best[..., None])[..., 0]
-    return batch["reward"] + batch["discount"] * future * ~batch["terminated"]
+    rest = batch["discount"] * ~batch["terminated"]  # of what is still to come
+    return batch["reward"][..., None] + rest[..., None] * values
 
 
 def for_ever(rewards: np.ndarray, settings: DQN) -> tuple[float, float]:
