@@ -2,10 +2,12 @@
 
     python benchmarks/cartpole_speed.py --seeds 6-15     # minutes a seed: the peer takes them
     python benchmarks/cartpole_speed.py --seeds 6-10 --only ours
+    python benchmarks/cartpole_speed.py --only updates   # a minute
     python benchmarks/cartpole_speed.py --short          # seconds, nothing recorded
 
 Three figures. An update: CPU milliseconds of a learning update with its replay sampling, same
-network (2 x 256), same batch (64). Solved: CPU seconds until the greedy policy returns 475 in the
+network (2 x 256), same batch (64), same transitions in the memory: as few as when learning begins,
+and as many as 50,000 steps leave. Solved: CPU seconds until the greedy policy returns 475 in the
 mean of 100 fresh episodes; playing those is not counted, ours playing its own validation is. Final:
 the policy after 50,000 steps, whatever it was before, and the CPU seconds up to there. Each
 seed trains alone; ours and the peer take turns. Settings: `cartpole-rainbow-lite`, chosen on
@@ -34,7 +36,7 @@ from hour9.engine.checkpoint import Checkpoint
 from hour9.engine.run import Run
 from hour9.engine.settings import Source, load_settings
 from hour9.rl import cartpole
-from hour9.rl.dqn import Training, recorded
+from hour9.rl.dqn import Training
 from hour9.rl.episodes import Policy, play, returns
 from hour9.rl.learner import Learner
 from hour9.rl.settings import DQN
@@ -46,6 +48,12 @@ FRESH = range(10**6, 10**6 + 100)
 """Episodes that neither of the two has ever trained or chosen on."""
 
 STEPS, LOOK_EVERY = 50_000, 1_024
+UPDATES = 128
+"""Of a round, as in the zoo's settings."""
+
+MEMORIES = 1_200, 50_000
+"""Transitions of the random policy, from which updates are timed."""
+
 PEER = "Stable-Baselines3 DQN, zoo settings"
 ZOO = {  # rl-baselines3-zoo, hyperparams/dqn.yml, CartPole-v1
     "learning_rate": 2.3e-3,
@@ -91,7 +99,8 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="seconds, nothing recorded")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    rows = [updates(1 if asked.short else 9)]
+    memories = MEMORIES[:1] if asked.short else MEMORIES
+    rows = [updates(2 if asked.short else 15, memory) for memory in memories]
     first, last = (6, 6) if asked.short else map(int, asked.seeds.split("-"))
     steps = 2_000 if asked.short else STEPS
     contenders = {"ours": ours, "peer": peer}
@@ -185,46 +194,63 @@ def peer(seed: int, steps: int) -> Watched:
     return watched
 
 
-def updates(rounds: int) -> Row:
+def updates(rounds: int, memory: int) -> Row:
     """CPU milliseconds of an update, sampling included, in turns."""
     times: dict[str, list[float]] = {"ours": [], "peer": []}
-    calls = {"ours": our_updates(), "peer": their_updates()}
+    agent = their_agent(memory)
+    calls = {"ours": our_updates(agent.replay_buffer), "peer": lambda: agent.train(UPDATES, 64)}
     for call in calls.values():
         call()
     for number in range(rounds):
         for who in sorted(calls, reverse=bool(number % 2)):
             before = time.process_time()
             calls[who]()
-            times[who].append(1000 * (time.process_time() - before) / 128)
-    mine, theirs = (float(np.median(times[who])) for who in ("ours", "peer"))
-    print(f"an update: ours {mine:.3f} ms, peer {theirs:.3f} ms: {theirs / mine:.2f} times")
+            times[who].append(1000 * (time.process_time() - before) / UPDATES)
+    mine, theirs = np.array(times["ours"]), np.array(times["peer"])
+    ratio = float(np.median(theirs) / np.median(mine))
+    low, high = np.percentile(theirs / mine, [25, 75])
+    print(
+        f"an update, {memory} transitions: ours {np.median(mine):.3f} ms (least {mine.min():.3f}), "
+        f"peer {np.median(theirs):.3f} (least {theirs.min():.3f}): {ratio:.2f} times, "
+        f"half of {rounds} rounds {low:.2f} to {high:.2f}",
+        flush=True,
+    )
     return Row(
-        "DQN update with replay sampling",
-        round(mine, 4),
-        round(theirs, 4),
+        f"DQN update with replay sampling, {memory} transitions",
+        round(float(np.median(mine)), 4),
+        round(float(np.median(theirs)), 4),
         PEER,
         "CPU ms, one thread, 2 x 256 network, batch of 64",
-        round(theirs / mine, 2),
+        round(ratio, 2),
         rounds,
     )
 
 
-def our_updates() -> Callable[[], object]:
-    """128 updates of plain DQN on the zoo's network, a memory of the random policy's steps."""
-    played = tables()
-    known = recorded(played["transitions"], 4)
-    off = {"double": False, "dueling": False, "n_step": 1, "priority": 0.0}
-    learner = Learner(chosen(seeds=1, hidden=256, updates=128, batch_size=64, **off), known, 2)
-    return lambda: learner.learn(0)
-
-
-def their_updates() -> Callable[[], object]:
-    """The same of the peer."""
+def their_agent(memory: int) -> Any:
+    """The peer with so many transitions of the random policy in its memory."""
     import stable_baselines3
 
-    agent = stable_baselines3.DQN("MlpPolicy", "CartPole-v1", seed=0, device="cpu", **ZOO)  # type: ignore[arg-type]
-    agent.learn(1_200)
-    return lambda: agent.train(gradient_steps=128, batch_size=64)
+    settings = {**ZOO, "learning_starts": memory}
+    agent = stable_baselines3.DQN("MlpPolicy", "CartPole-v1", seed=0, device="cpu", **settings)  # type: ignore[arg-type]
+    agent.learn(memory)
+    return agent
+
+
+def our_updates(memory: Any) -> Callable[[], object]:
+    """128 updates of plain DQN on the zoo's network, from the transitions that the peer has."""
+    n = memory.size()
+    known = {
+        "observation": memory.observations[:n, 0],
+        "action": memory.actions[:n, 0, 0],
+        "reward": memory.rewards[:n, 0],
+        "next_observation": memory.next_observations[:n, 0],
+        "terminated": memory.dones[:n, 0] > memory.timeouts[:n, 0],
+        "over": memory.dones[:n, 0] > 0,
+    }
+    off = {"double": False, "dueling": False, "n_step": 1, "priority": 0.0}
+    sizes = {"seeds": 1, "hidden": 256, "updates": UPDATES, "batch_size": 64, "replay": 100_000}
+    learner = Learner(chosen(**sizes, **off), known, 2)
+    return lambda: learner.learn(0)
 
 
 if __name__ == "__main__":
