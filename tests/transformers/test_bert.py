@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import BertWordPieceTokenizer
 
 from hour9.transformers.batches import MARKS, encode
-from hour9.transformers.bert import parameter_groups, read_bert, rejoined
+from hour9.transformers.bert import fine_tune, parameter_groups, read_bert, rejoined, trainable_bert
 from hour9.transformers.classifier import EncoderHead, load_classifier
 
 TEXT = "Although the acting felt superb, I found the film very tedious."
@@ -76,6 +76,33 @@ def test_the_word_embeddings_stay_as_they_were_and_the_rest_moves(tiny_bert, cla
     before, after = read_bert(tiny_bert).state_dict(), classifier.model.encoder.state_dict()
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert moved == before.keys() - {"words.weight"}
+
+
+def test_frozen_layers_and_what_is_below_them_stay_and_the_rest_moves(
+    make_run, tiny_bert, tmp_path
+):
+    run = make_run(tmp_path)
+    run.settings = run.settings.model_copy(update={"frozen": 1, "epochs": 1})
+    fine_tune(run, ["negative", "positive"])
+    before = read_bert(tiny_bert).state_dict()
+    after = load_classifier(run.folder).model.encoder.state_dict()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved == {name for name in before if name.startswith("layers.1.")}
+
+
+def test_what_does_not_learn_drops_nothing(tiny_bert):
+    model = trainable_bert(tiny_bert, 2, frozen=1).train()
+    tokens = torch.tensor([[2, 9, 11, 3]])
+    embedded = [model.encoder.embed(tokens, None, 0) for _ in range(2)]
+    below, above = ([layer(embedded[0]) for _ in range(2)] for layer in model.encoder.layers)
+    assert torch.equal(*embedded)
+    assert torch.equal(*below)
+    assert not torch.equal(*above)
+
+
+def test_more_frozen_layers_than_there_are_is_refused(tiny_bert):
+    with pytest.raises(ValueError, match="frozen must be at most 2, the layers; got 3"):
+        trainable_bert(tiny_bert, 2, frozen=3)
 
 
 @pytest.mark.parametrize(

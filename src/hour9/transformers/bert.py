@@ -15,8 +15,10 @@ from torch import nn
 from hour9.engine.device import prepare_threads
 from hour9.engine.randomness import seed_all
 from hour9.engine.run import Run
+from hour9.transformers.attention import MultiHeadAttention
 from hour9.transformers.batches import read_tokenizer
 from hour9.transformers.classifier import EncoderClassifier, EncoderHead, train_classifier
+from hour9.transformers.dropout import Dropout
 from hour9.transformers.layers import Transformer
 from hour9.transformers.load_weights import bert
 from hour9.transformers.settings import BertSettings
@@ -33,7 +35,7 @@ def fine_tune(run: Run, labels: Sequence[str]) -> None:
     settings: BertSettings = run.settings
     seed_all(settings.seed)
     prepare_threads(settings.threads)
-    model = trainable_bert(run.parent, len(labels))
+    model = trainable_bert(run.parent, len(labels), settings.frozen)
     tokenizer = rejoined(read_tokenizer(run.parent, settings.max_tokens))
     classifier = EncoderClassifier(model, tokenizer, tuple(labels))
     train_classifier(run, classifier, groups=parameter_groups(model, settings))
@@ -50,11 +52,34 @@ def rejoined(tokenizer: Tokenizer) -> Tokenizer:
     return tokenizer
 
 
-def trainable_bert(folder: Path, classes: int) -> EncoderHead:
-    """Published weights under a new head. The words' vectors, half of a small BERT, stay."""
+def trainable_bert(folder: Path, classes: int, frozen: int = 0) -> EncoderHead:
+    """Published weights under a new head. The words' vectors, half of a small BERT, stay.
+
+    So do all embeddings and the `frozen` lowest layers (Lee et al. 2019), where there are any.
+    What does not learn drops nothing either: attention keeps its fused kernel there.
+    """
     model = EncoderHead(read_bert(folder), classes)
-    model.encoder.words.weight.requires_grad_(False)
+    encoder = model.encoder
+    if frozen > len(encoder.layers):
+        raise ValueError(f"frozen must be at most {len(encoder.layers)}, the layers; got {frozen}")
+    encoder.words.requires_grad_(False)
+    if frozen:
+        for name, part in encoder.named_children():
+            if name != "layers":
+                freeze(part)
+        for layer in encoder.layers[:frozen]:
+            freeze(layer)
     return model
+
+
+def freeze(part: nn.Module) -> None:
+    """It stays as it is, and computes in training what it computes afterwards."""
+    part.requires_grad_(False)
+    for module in part.modules():
+        if isinstance(module, Dropout):
+            module.share = 0.0
+        elif isinstance(module, MultiHeadAttention):
+            module.dropout = 0.0
 
 
 def read_bert(folder: Path, attention_dropout: float = ATTENTION_DROPOUT) -> Transformer:

@@ -30,6 +30,9 @@ class BertSettings(Supervised, frozen=True, extra="forbid"):
     layer_decay: float = Field(
         1.0, gt=0, le=1, description="step size of a layer, as a share of that of the one above"
     )
+    frozen: int = Field(
+        0, ge=0, description="layers that stay as published, the lowest; all embeddings with them"
+    )
 
 
 class EncoderSettings(Supervised, frozen=True, extra="forbid"):
