@@ -6,12 +6,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from dvc.utils.serialize import YAMLFileCorruptedError
 from ruamel.yaml import YAML
 from tests.conftest import copy_project, stay_in
 
 from hour9 import dag
 from hour9.params import UnknownName, read_params
 from hour9.registry.lineage import dvc_md5
+from hour9.run import Run
 
 ROOT = Path(__file__).parent.parent
 SOURCE = Path(find_spec("hour9").origin).parent  # type: ignore[union-attr, arg-type]
@@ -99,6 +101,20 @@ def test_the_order_is_that_of_a_serial_run(project):
     names = [stage.name for stage in dag.stages()]
     for stage in dag.stages():
         assert all(names.index(need) < names.index(stage.name) for need in stage.needs)
+
+
+def test_asked_in_a_process_of_its_own_dvc_says_the_same(project):
+    this = Run()
+    this.ask()
+    assert (this.stages, this.stale) == (dag.stages(), dag.stale())
+
+
+def test_what_dvc_cannot_read_is_said_where_it_was_asked_for(project):
+    Path("dvc.yaml").write_text("stages: [")
+    this = Run()
+    this.ask()
+    with pytest.raises(YAMLFileCorruptedError, match=r"dvc\.yaml"):
+        _ = this.stages
 
 
 def test_a_candidate_brings_its_task_and_its_weights_along(project):

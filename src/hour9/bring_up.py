@@ -8,14 +8,16 @@ import os
 import sys
 import time
 from contextlib import ExitStack, redirect_stderr
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hour9.params import PAGE, STATE
+from hour9.params import PAGE, STATE, read_params
 from hour9.standing import show, show_table
 
 if TYPE_CHECKING:
     from hour9.run import Run
+    from hour9.servers import PrefectServer
 
 
 class RunFailed(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised
@@ -39,12 +41,18 @@ def run_stale(this: Run, topic: str, task: str, candidate: str, pool: str = "") 
     """The run itself, when it is this process's turn."""
     from hour9 import dag
     from hour9 import run as runs
+    from hour9.servers import PrefectServer
 
     started = time.time()
     runs.TIMELINE.write_text("")
-    chosen = dag.select(this.stages, topic, task, candidate)
-    tasks = [stage.subject for stage in chosen if stage.kind == "register"]
+    wanted = dag.wanted(topic, task, candidate)
+    tasks = [name for name in read_params()["tasks"] if name in wanted]
+    this.ask()
     check = runs.RegistryCheck(tasks)
+    server = PrefectServer.find()
+    if not server.port:
+        import_prefect(server)  # while those two are asked
+    chosen = dag.select(this.stages, topic, task, candidate)
     todo = [stage.name for stage in chosen if stage.name in this.stale]
     agrees = check.agrees()
     runs.note("status", started)
@@ -57,7 +65,7 @@ def run_stale(this: Run, topic: str, task: str, candidate: str, pool: str = "") 
     print(f"changed: {', '.join(todo or behind or ['no page'])}; starting Prefect")
     names = {"topic": topic, "task": task, "candidate": candidate}
     parameters = {name: value or "all" for name, value in names.items()} | {"pool": pool}
-    run_flow(parameters, len(chosen), [*behind, "report"])
+    run_flow(server, parameters, len(chosen), [*behind, "report"])
     ended = time.time()
     show_table(tasks)
     show_times(runs.where_time_went(started, ended), ended - started)
@@ -65,26 +73,35 @@ def run_stale(this: Run, topic: str, task: str, candidate: str, pool: str = "") 
     return 0
 
 
-def run_flow(parameters: dict[str, str], total: int, force: list[str]) -> None:
-    """Run the flow in this process, on a Prefect server of its own or the one that `ui` serves."""
+def import_prefect(server: PrefectServer) -> None:
+    """It takes seconds, and keeps to the address that is set by then."""
+    os.environ |= {
+        "PREFECT_API_URL": server.api,
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # the board shows the logs
+    }
+    sys.path.insert(0, str(Path.cwd()))
+    import_module("flows.pipeline")
+
+
+def run_flow(
+    server: PrefectServer, parameters: dict[str, str], total: int, force: list[str]
+) -> None:
+    """Run the flow in this process, on a Prefect server of its own or one that is there."""
     from hour9 import run as runs
     from hour9 import servers
     from hour9.progress import Board
 
     started = time.time()
+    os.environ["HOUR9_FORCE"] = ",".join(force)
     last_of_all = ExitStack()
     atexit.register(last_of_all.close)  # before Prefect's own: it still sends its last logs then
     with runs.warmed():  # the libraries and the server load while we import Prefect
-        api = last_of_all.enter_context(servers.prefect_server())
-        os.environ |= {
-            "HOUR9_FORCE": ",".join(force),
-            "PREFECT_API_URL": api,
-            "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # the board shows the logs
-        }
-        sys.path.insert(0, str(Path.cwd()))
+        last_of_all.enter_context(server.started())
+        if server.port:
+            import_prefect(server)
         from flows.pipeline import pipeline
 
-        servers.wait_for(f"{api}/health")
+        servers.wait_for(f"{server.api}/health")
         with (
             (STATE / "tools.log").open("w") as chatter,
             redirect_stderr(chatter),  # the tools' own bars would tear the board

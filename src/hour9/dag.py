@@ -93,34 +93,51 @@ def stages() -> list[Stage]:
         ]
 
 
+def to_json() -> str:
+    """What DVC says of the DAG: `python -m hour9.dag` prints it."""
+    said = {"stages": [[stage.name, stage.needs] for stage in stages()], "stale": stale()}
+    return json.dumps(said)
+
+
+def from_json(said: str) -> tuple[list[Stage], dict[str, Any]]:
+    """All stages, and what is stale, as `to_json` wrote them."""
+    known = json.loads(said)
+    return [Stage(name, tuple(needs)) for name, needs in known["stages"]], known["stale"]
+
+
 def select(
     every: Iterable[Stage], topic: str = "", task: str = "", candidate: str = ""
 ) -> list[Stage]:
     """The stages of a topic, a task or a candidate, with all they need; everything by default."""
     every = list(every)
-    params = read_params()
-    tasks, candidates = params["tasks"], params["candidates"]
-    check_known("topic", topic, sorted({section["topic"] for section in tasks.values()}))
-    check_known("task", task, list(tasks))
-    check_known("candidate", candidate, list(candidates))
+    subjects = wanted(topic, task, candidate)
     if not (topic or task or candidate):
         return every
-    wanted_candidates = {
-        name
-        for name, section in candidates.items()
-        if candidate in ("", name)
-        and task in ("", section["task"])
-        and topic in ("", section["topic"])
-    }
-    if not wanted_candidates:
-        raise UnknownName(f"no candidate is {candidate or task} of {task or topic} at once")
-    subjects = wanted_candidates | {candidates[name]["task"] for name in wanted_candidates}
     # A task's registration needs all its candidates, but a run of one leaves the others out.
     chosen = {stage.name for stage in every if stage.subject in subjects or stage.kind == "report"}
     for stage in reversed(every):  # what a parent needs, its parent's parent too
         if stage.name in chosen and stage.kind not in ("register", "report"):
             chosen |= set(stage.needs)
     return [stage for stage in every if stage.name in chosen]
+
+
+def wanted(topic: str = "", task: str = "", candidate: str = "") -> set[str]:
+    """The candidates of a topic, a task or a name, and their tasks: all of them by default."""
+    params = read_params()
+    tasks, candidates = params["tasks"], params["candidates"]
+    check_known("topic", topic, sorted({section["topic"] for section in tasks.values()}))
+    check_known("task", task, list(tasks))
+    check_known("candidate", candidate, list(candidates))
+    chosen = {
+        name
+        for name, section in candidates.items()
+        if candidate in ("", name)
+        and task in ("", section["task"])
+        and topic in ("", section["topic"])
+    }
+    if not chosen:
+        raise UnknownName(f"no candidate is {candidate or task} of {task or topic} at once")
+    return chosen | {candidates[name]["task"] for name in chosen}
 
 
 def check_known(what: str, name: str, known: list[str]) -> None:
@@ -294,3 +311,7 @@ def sort_lock(order: Iterable[str]) -> None:
         return
     with open_repo() as repo, repo.lock, lockfile.modify(DVC_LOCK) as lock:
         lock["stages"] = {name: lock["stages"][name] for name in sorted(lock["stages"], key=place)}
+
+
+if __name__ == "__main__":
+    print(to_json())

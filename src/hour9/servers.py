@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from hour9.params import STATE
@@ -52,21 +53,34 @@ def mlflow_environment() -> None:
     os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW", "35")  # beside a pool of 5
 
 
-@contextmanager
-def prefect_server() -> Iterator[str]:
-    """The address of Prefect's API: the one that is set, the one that `ui` serves, or a new one.
+@dataclass(frozen=True)
+class PrefectServer:
+    """Where Prefect's API is, and whether a server has to be started there.
 
     Not Prefect's ephemeral server: that one outlives a parent that is killed.
     """
-    prefect_environment()
-    if "PREFECT_API_URL" in os.environ:
-        yield os.environ["PREFECT_API_URL"]
-    elif served := served_by_ui():
-        yield served
-    else:
-        port = str(free_port())
-        with process("prefect", "server", "start", "--no-services", "--host", HOST, "--port", port):
-            yield f"http://{HOST}:{port}/api"
+
+    api: str
+    port: int = 0  # of a server that has to be started
+
+    @classmethod
+    def find(cls) -> "PrefectServer":
+        """The server that PREFECT_API_URL names, the one that `ui` runs, or one of our own."""
+        prefect_environment()
+        if served := os.environ.get("PREFECT_API_URL") or served_by_ui():
+            return cls(served)
+        port = free_port()
+        return cls(f"http://{HOST}:{port}/api", port)
+
+    @contextmanager
+    def started(self) -> Iterator[None]:
+        """It is served inside the block, or will be soon: `wait_for` it."""
+        if not self.port:
+            yield
+            return
+        at = ("--host", HOST, "--port", str(self.port))
+        with process("prefect", "server", "start", "--no-services", *at):
+            yield
 
 
 def served_by_ui() -> str | None:
