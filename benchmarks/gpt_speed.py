@@ -8,6 +8,7 @@ Both start from the same weights. A training step is a forward, a backward and a
 AdamW, on the same tokens: without dropout, where the losses must agree, and with GPT-2's own, a
 tenth of the words' features, of what each layer adds and of the attention. Writing is greedy, one
 text, with a cache; the tokens must be the same. Times are CPU milliseconds, medians of the rounds.
+The products alone, printed and not recorded, bound what training can gain: no step does without.
 """
 
 import os
@@ -17,6 +18,9 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"  # by NumPy
 
 import argparse
 import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import nn
@@ -48,7 +52,11 @@ def main() -> None:
     chosen = [pair for pair in pairs if asked.only in pair.name]
     if not chosen:
         parser.error(f"no pair '{asked.only}'; there are {', '.join(p.name for p in pairs)}")
-    rows = [measure(pair, 1 if asked.short else asked.rounds) for pair in chosen]
+    rounds = 1 if asked.short else asked.rounds
+    rows = [measure(pair, rounds) for pair in chosen]
+    for bound in product_pairs():
+        if asked.only in bound.name:
+            measure(bound, rounds)
     if not asked.short:
         record(rows)
 
@@ -97,6 +105,37 @@ def training_pairs() -> list[Pair]:
         steps = step(ours, our_loss), step(theirs, their_loss)
         pairs.append(Pair(name, *steps, "GPT2LMHeadModel"))
     return pairs
+
+
+def product_pairs() -> list[Pair]:
+    """Instead of our step without dropout, only its products: the ratio is the most it can be."""
+    steps = [pair for pair in training_pairs() if "dropout" not in pair.name]
+    return [
+        replace(pair, name=f"{pair.name}, products", ours=products(models(width)[0]))
+        for pair, width in zip(steps, WIDTHS, strict=True)
+    ]
+
+
+def products(model: Transformer) -> Call:
+    """Each linear map's three products, one forward and two backward, and the fused attention."""
+    rows, heads = BATCH * (LENGTH - 1), model.shape.layer.heads
+    maps = [module.weight for module in model.layers.modules() if isinstance(module, nn.Linear)]
+    attention = partial(F.scaled_dot_product_attention, is_causal=True)
+    qkv = torch.randn(3, BATCH, heads, LENGTH - 1, model.shape.layer.channels // heads)
+    work: list[tuple[Callable[..., torch.Tensor], Sequence[torch.Tensor]]] = [
+        *((F.linear, (torch.randn(rows, w.shape[1]), w)) for w in (*maps, model.words.weight)),
+        *((attention, qkv.unbind()) for _ in model.layers),
+    ]
+    for _, inputs in work:
+        for tensor in inputs:
+            tensor.requires_grad_()
+    gradients = [torch.randn_like(f(*inputs)) for f, inputs in work]
+
+    def call() -> None:
+        for (f, inputs), gradient in zip(work, gradients, strict=True):
+            torch.autograd.grad(f(*inputs), inputs, gradient)
+
+    return call
 
 
 def step(model: nn.Module, loss: Call) -> Call:
