@@ -9,6 +9,7 @@ process and find a Prefect server; what a server costs to start is printed besid
 """
 
 import argparse
+import json
 import os
 import shutil
 import statistics
@@ -74,10 +75,12 @@ def compare(taxis: int, steps: int, rounds: int) -> Row:
     """Both commands on so many equal tasks; a row of the results."""
     write_params(taxis, steps)
     seconds: dict[str, list[float]] = {name: [] for name in COMMANDS}
+    trained: dict[str, list[float]] = {name: [] for name in COMMANDS}
     order = list(COMMANDS)
     for _ in range(rounds):
         for name in order:
             seconds[name].append(timed(*COMMANDS[name]))
+            trained[name] += training()
         order.reverse()
     ours, peer = (statistics.median(seconds[name]) for name in ("flow", "dvc"))
     what = "one task: overhead, at most 10 %" if taxis == 1 else "two tasks: at least 1.7 times"
@@ -86,6 +89,10 @@ def compare(taxis: int, steps: int, rounds: int) -> Row:
         f"{100 * (ours / peer - 1):+.1f} %, {peer / ours:.2f} times  "
         f"(flow {said(seconds['flow'])}; dvc {said(seconds['dvc'])})",
         flush=True,
+    )
+    longer = statistics.median(trained["flow"]) / statistics.median(trained["dvc"])
+    print(
+        f"    one training took {longer:.2f} times as long in the flow as in dvc repro", flush=True
     )
     return Row(
         name=f"flow, {taxis} equal task{'s' * (taxis > 1)}",
@@ -96,6 +103,13 @@ def compare(taxis: int, steps: int, rounds: int) -> Row:
         ratio=round(peer / ours, 3),
         runs=rounds,
     )
+
+
+def training() -> list[float]:
+    """Seconds of each training of the last run, by its own watch: side by side, they may slow each
+    other, and what that costs is the machine's."""
+    spans = [json.loads(line) for line in Path(".hour9/timeline.jsonl").read_text().splitlines()]
+    return [span["end"] - span["start"] for span in spans if span["kind"] == "train"]
 
 
 def said(seconds: list[float]) -> str:
