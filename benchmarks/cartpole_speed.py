@@ -5,13 +5,14 @@
     python benchmarks/cartpole_speed.py --only updates   # a minute
     python benchmarks/cartpole_speed.py --short          # seconds, nothing recorded
 
-Three figures. An update: CPU milliseconds of a learning update with its replay sampling, same
+Four figures. An update: CPU milliseconds of a learning update with its replay sampling, same
 network (2 x 256), same batch (64), same transitions in the memory: as few as when learning begins,
 and as many as 50,000 steps leave. Solved: CPU seconds until the greedy policy returns 475 in the
-mean of 100 fresh episodes; playing those is not counted, ours playing its own validation is. Final:
-the policy after 50,000 steps, whatever it was before, and the CPU seconds up to there. Each
-seed trains alone; ours and the peer take turns. Settings: `cartpole-rainbow-lite`, chosen on
-seeds 1 to 5.
+mean of 100 fresh episodes; playing those is not counted, ours playing its own validation is. Held:
+until it does at two looks in a row, as the first may be luck: three of our seeds 11 to 15 are there
+at 1,024 steps and hold it at 15,360 to 17,408. Final: the policy after 50,000 steps, whatever it
+was before, and the CPU seconds up to there. Each seed trains alone; ours and the peer take turns.
+Settings: `cartpole-rainbow-lite`, chosen on seeds 1 to 5.
 """
 
 import os
@@ -72,12 +73,14 @@ ZOO = {  # rl-baselines3-zoo, hyperparams/dqn.yml, CartPole-v1
 
 @dataclass
 class Watched:
-    """One training: CPU seconds without looking, when it was first good enough, how it ended."""
+    """One training: CPU seconds without looking, when it was good enough, how it ended."""
 
     started: float = 0.0
     looking: float = 0.0
-    solved: float = float("inf")
+    solved: float = float("inf")  # at the first good look
     solved_step: int = 0
+    held: float = float("inf")  # at the second of two in a row
+    held_step: int = 0
     final: float = 0.0
     seconds: float = 0.0
 
@@ -85,9 +88,11 @@ class Watched:
         """Play the fresh episodes; the time it takes is not the training's."""
         before = time.process_time()
         self.seconds = before - self.started - self.looking
-        self.final = float(returns(play("CartPole-v1", policy, FRESH)).mean())
+        last, self.final = self.final, float(returns(play("CartPole-v1", policy, FRESH)).mean())
         if self.final >= SOLVED and self.solved == float("inf"):
             self.solved, self.solved_step = self.seconds, step
+        if min(last, self.final) >= SOLVED and self.held == float("inf"):
+            self.held, self.held_step = self.seconds, step
         self.looking += time.process_time() - before
 
 
@@ -118,31 +123,20 @@ def main() -> None:
 
 
 def compared(ours: list[Watched], peer: list[Watched]) -> list[Row]:
-    """A row for each of the two questions about whole trainings."""
-    solved = [float(np.median([one.solved for one in who])) for who in (ours, peer)]
-    final = [float(np.median([one.seconds for one in who])) for who in (ours, peer)]
-    good = [f"{sum(one.final >= SOLVED for one in who)} of {len(who)}" for who in (ours, peer)]
-    reached = [
-        f"{sum(np.isfinite(one.solved) for one in who)} of {len(who)}" for who in (ours, peer)
-    ]
+    """A row for each of the three questions about whole trainings."""
+    questions: dict[str, tuple[Callable[[Watched], float], Callable[[Watched], bool]]] = {
+        f"CartPole to a mean of {SOLVED:.0f}": (lambda w: w.solved, lambda w: w.solved_step > 0),
+        f"CartPole to {SOLVED:.0f} twice in a row": (lambda w: w.held, lambda w: w.held_step > 0),
+        f"CartPole, {STEPS} steps": (lambda w: w.seconds, lambda w: w.final >= SOLVED),
+    }
     rows = []
-    for name, (mine, theirs), (how, peers) in (
-        (f"CartPole to a mean of {SOLVED:.0f}", solved, reached),
-        (f"CartPole, {STEPS} steps", final, good),
-    ):
+    for name, (seconds, good) in questions.items():
+        mine, theirs = (float(np.median([seconds(w) for w in who])) for who in (ours, peer))
+        how, peers = (f"{sum(map(good, who))} of {len(who)}" for who in (ours, peer))
         print(f"{name}: ours {mine:.1f} CPU s ({how}), peer {theirs:.1f} ({peers})")
         what = f"CPU seconds, median over seeds; {how} of ours are good, {peers} of the peer's"
-        rows.append(
-            Row(
-                name,
-                round(mine, 2),
-                round(theirs, 2),
-                PEER,
-                what,
-                round(theirs / mine, 2),
-                len(ours),
-            )
-        )
+        ratio = round(theirs / mine, 2)
+        rows.append(Row(name, round(mine, 2), round(theirs, 2), PEER, what, ratio, len(ours)))
     return rows
 
 
