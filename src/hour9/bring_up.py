@@ -12,10 +12,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hour9.params import PAGE, STATE, read_params
+from hour9.params import PAGE, STATE
 from hour9.standing import show, show_table
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from prefect.states import State
+
     from hour9.run import Run
     from hour9.servers import PrefectServer
 
@@ -45,13 +49,12 @@ def run_stale(this: Run, topic: str, task: str, candidate: str, pool: str = "") 
 
     started = time.time()
     runs.TIMELINE.write_text("")
-    wanted = dag.wanted(topic, task, candidate)
-    tasks = [name for name in read_params()["tasks"] if name in wanted]
-    this.ask()
+    tasks = [*dict.fromkeys(dag.wanted(topic, task, candidate).values())]
     check = runs.RegistryCheck(tasks)
     server = PrefectServer.find()
     if not server.port:
-        import_prefect(server)  # while those two are asked
+        this.ask()
+        import_flow(server)  # while DVC and the registry are asked
     chosen = dag.select(this.stages, topic, task, candidate)
     todo = [stage.name for stage in chosen if stage.name in this.stale]
     agrees = check.agrees()
@@ -73,14 +76,14 @@ def run_stale(this: Run, topic: str, task: str, candidate: str, pool: str = "") 
     return 0
 
 
-def import_prefect(server: PrefectServer) -> None:
-    """It takes seconds, and keeps to the address that is set by then."""
+def import_flow(server: PrefectServer) -> Callable[..., State]:
+    """The pipeline. Its first import takes seconds, for Prefect, which keeps to this address."""
     os.environ |= {
         "PREFECT_API_URL": server.api,
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # the board shows the logs
     }
     sys.path.insert(0, str(Path.cwd()))
-    import_module("flows.pipeline")
+    return import_module("flows.pipeline").pipeline
 
 
 def run_flow(
@@ -97,10 +100,7 @@ def run_flow(
     atexit.register(last_of_all.close)  # before Prefect's own: it still sends its last logs then
     with runs.warmed():  # the libraries and the server load while we import Prefect
         last_of_all.enter_context(server.started())
-        if server.port:
-            import_prefect(server)
-        from flows.pipeline import pipeline
-
+        pipeline = import_flow(server)
         servers.wait_for(f"{server.api}/health")
         with (
             (STATE / "tools.log").open("w") as chatter,

@@ -110,9 +110,10 @@ def select(
 ) -> list[Stage]:
     """The stages of a topic, a task or a candidate, with all they need; everything by default."""
     every = list(every)
-    subjects = wanted(topic, task, candidate)
+    candidates = wanted(topic, task, candidate)
     if not (topic or task or candidate):
         return every
+    subjects = {*candidates, *candidates.values()}
     # A task's registration needs all its candidates, but a run of one leaves the others out.
     chosen = {stage.name for stage in every if stage.subject in subjects or stage.kind == "report"}
     for stage in reversed(every):  # what a parent needs, its parent's parent too
@@ -121,15 +122,15 @@ def select(
     return [stage for stage in every if stage.name in chosen]
 
 
-def wanted(topic: str = "", task: str = "", candidate: str = "") -> set[str]:
-    """The candidates of a topic, a task or a name, and their tasks: all of them by default."""
+def wanted(topic: str = "", task: str = "", candidate: str = "") -> dict[str, str]:
+    """The candidates of a topic, a task or a name, each with its task: all of them by default."""
     params = read_params()
     tasks, candidates = params["tasks"], params["candidates"]
     check_known("topic", topic, sorted({section["topic"] for section in tasks.values()}))
     check_known("task", task, list(tasks))
     check_known("candidate", candidate, list(candidates))
     chosen = {
-        name
+        name: section["task"]
         for name, section in candidates.items()
         if candidate in ("", name)
         and task in ("", section["task"])
@@ -137,7 +138,7 @@ def wanted(topic: str = "", task: str = "", candidate: str = "") -> set[str]:
     }
     if not chosen:
         raise UnknownName(f"no candidate is {candidate or task} of {task or topic} at once")
-    return chosen | {candidates[name]["task"] for name in chosen}
+    return chosen
 
 
 def check_known(what: str, name: str, known: list[str]) -> None:
