@@ -37,6 +37,7 @@ from hour9.engine.run import Run
 from hour9.engine.settings import Source, load_settings
 from hour9.params import read_params
 from hour9.task import Tables, read_tables, without_test
+from hour9.transformers.attention import MultiHeadAttention
 from hour9.transformers.batches import collate, read_tokenizer
 from hour9.transformers.bert import parameter_groups, read_bert, trainable_bert
 from hour9.transformers.classifier import (
@@ -214,6 +215,13 @@ def steps(weights: Path, tables: Tables, options: argparse.Namespace) -> None:
     def own(frozen: int = 0) -> nn.Module:
         return trainable_bert(weights, len(LABELS), frozen)
 
+    def fused() -> nn.Module:
+        model = own(options.frozen)
+        for module in model.modules():
+            if isinstance(module, MultiHeadAttention):
+                module.dropout = 0.0
+        return model
+
     table: list[tuple[str, Callable[[], nn.Module], list, dict[str, Any]]] = [
         (f"padding to {CUT}, AdamW one by one", theirs, padded, {"foreach": False}),
         ("padding to the batch's longest", theirs, by_chance, {"foreach": False}),
@@ -222,6 +230,7 @@ def steps(weights: Path, tables: Tables, options: argparse.Namespace) -> None:
         ("word embeddings stay", lambda: theirs(frozen=True), sorted_by, {"fused": True}),
         ("our own encoder", own, sorted_by, {"fused": True}),
         (f"{options.frozen} layers stay", lambda: own(options.frozen), sorted_by, {"fused": True}),
+        ("no dropout in attention: fused", fused, sorted_by, {"fused": True}),
     ]
     print("| what | samples/s | gain |\n|---|---|---|")
     before = None
