@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from hour9.config import set_params
 from hour9.registry.lineage import dvc_md5
 from hour9.stage import WARM, AlreadyRunning, only_one
-from hour9.warm import WarmProcess, key
+from hour9.warm import WarmProcess, key, loop
 
 SECONDS = 60  # patience with a busy machine; nothing sleeps it out
 
@@ -154,6 +154,17 @@ def test_a_warm_process_dies_with_its_owner():
     owner.send_signal(signal.SIGKILL)
     owner.communicate()
     assert not psutil.wait_procs([process], timeout=SECONDS)[1]
+
+
+def test_a_warm_process_stays_through_silence_and_leaves_with_its_owner(tmp_path, monkeypatch):
+    parents = iter([7, 7, 7, 1])  # asked once for each silence
+    monkeypatch.setattr("hour9.warm.OWNER_SECONDS", 0)
+    monkeypatch.setattr("os.getppid", lambda: next(parents))
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "warm"))
+        listener.listen()
+        loop(listener, owner=7)
+    assert next(parents, None) is None
 
 
 def test_a_warm_process_is_gone_after_the_block():

@@ -1,8 +1,8 @@
 """A process that has imported the heavy libraries once and forks a child for each stage.
 
 Importing costs 5 to 30 seconds a stage, forking some milliseconds. The parent holds third-party
-code only, so a child always runs hour9's code as it stands. It is started by `hour9 run`, dies
-with it, and leaves by itself when nothing has happened for a while.
+code only, so a child always runs hour9's code as it stands. It is started by `hour9 run` and dies
+with it.
 
 Protocol, over a Unix socket that only the user can open: the client sends one JSON line with its
 arguments, folder and environment, and its standard streams as file descriptors; it gets the exit
@@ -61,7 +61,7 @@ LIBRARIES = (
     "ruamel.yaml",
     "jinja2",
 )
-IDLE_SECONDS = 300
+OWNER_SECONDS = 60  # how often it looks for its owner where the kernel doesn't tell
 LONGEST_REQUEST = 1 << 20  # bytes
 KILLED = 137  # exit status where the warm process died under a stage
 
@@ -119,8 +119,8 @@ class Child:
     client: socket.socket
 
 
-def serve(path: Path) -> None:
-    """Import, then fork on request until nothing has happened for a while."""
+def serve(path: Path, owner: int) -> None:
+    """Import, then fork on request for as long as the owner lives."""
     with socket.socket(socket.AF_UNIX) as listener:
         mask = os.umask(0o177)
         listener.bind(str(path))
@@ -137,23 +137,21 @@ def serve(path: Path) -> None:
         gc.collect()
         gc.freeze()  # children share these pages
         gc.enable()
-        loop(listener)
+        loop(listener, owner)
 
 
-def loop(listener: socket.socket) -> None:
+def loop(listener: socket.socket, owner: int) -> None:
     """One thread waits for requests, for children that end and for clients that hang up."""
     selector = selectors.DefaultSelector()
     selector.register(listener, selectors.EVENT_READ)
-    busy = 0
-    while events := selector.select(None if busy else IDLE_SECONDS):
-        for event, _ in events:
+    while os.getppid() == owner:
+        for event, _ in selector.select(OWNER_SECONDS):
             if event.fileobj is listener:
                 client, _ = listener.accept()
                 if child := start(client, selector):
                     end_of_child = os.pidfd_open(child.pid)
                     selector.register(end_of_child, selectors.EVENT_READ, (child, "ended"))
                     selector.register(client, selectors.EVENT_READ, (child, "hung up"))
-                    busy += 1
                 continue
             child, what = event.data
             if what == "hung up":  # whatever it started dies with it
@@ -170,7 +168,6 @@ def loop(listener: socket.socket) -> None:
                 code = os.waitstatus_to_exitcode(status)
                 child.client.sendall(str(code if code >= 0 else 128 - code).encode())
             child.client.close()
-            busy -= 1
 
 
 def start(client: socket.socket, selector: selectors.BaseSelector) -> Child | None:
@@ -235,5 +232,6 @@ def leave_with(owner: int, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    leave_with(int(sys.argv[2]), Path(sys.argv[1]))
-    serve(Path(sys.argv[1]))
+    path, owner = Path(sys.argv[1]), int(sys.argv[2])
+    leave_with(owner, path)
+    serve(path, owner)
