@@ -48,13 +48,14 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(1)
     tokens = 10 if asked.short else 200
-    pairs = [*training_pairs(), *writing_pairs(tokens)]
+    training = training_pairs()
+    pairs = [*training, *writing_pairs(tokens)]
     chosen = [pair for pair in pairs if asked.only in pair.name]
     if not chosen:
         parser.error(f"no pair '{asked.only}'; there are {', '.join(p.name for p in pairs)}")
     rounds = 1 if asked.short else asked.rounds
     rows = [measure(pair, rounds) for pair in chosen]
-    for bound in product_pairs():
+    for bound in product_pairs(training):
         if asked.only in bound.name:
             measure(bound, rounds)
     if not asked.short:
@@ -107,9 +108,9 @@ def training_pairs() -> list[Pair]:
     return pairs
 
 
-def product_pairs() -> list[Pair]:
+def product_pairs(training: Sequence[Pair]) -> list[Pair]:
     """Instead of our step without dropout, only its products: the ratio is the most it can be."""
-    steps = [pair for pair in training_pairs() if "dropout" not in pair.name]
+    steps = [pair for pair in training if "dropout" not in pair.name]
     return [
         replace(pair, name=f"{pair.name}, products", ours=products(models(width)[0]))
         for pair, width in zip(steps, WIDTHS, strict=True)

@@ -51,7 +51,10 @@ def start_run(task: str) -> "subprocess.Popen[str]":
     )
 
 
-def test_the_road_from_raw_data_to_the_registry_and_back_to_nothing_to_do(project):
+def test_the_road_from_raw_data_to_the_registry_and_back_to_nothing_to_do(
+    project, warm, monkeypatch
+):
+    shutil.rmtree("mlruns")  # the first run finds nothing that it needs
     said = command("hour9", "run", "--task", "taxi")
     for stage in ("ingest@taxi", "train@taxi-qlearning", "register@taxi", "report"):
         assert f"{stage} " in said
@@ -60,6 +63,8 @@ def test_the_road_from_raw_data_to_the_registry_and_back_to_nothing_to_do(projec
     assert "neither training nor evaluation" in said
     assert "taxi-qlearning" in Path("reports/index.html").read_text()
     lock = Path("dvc.lock").read_bytes()
+    monkeypatch.setenv(WARM, warm)  # from here on, imports are paid for
+    monkeypatch.setenv(LOGS, str(dag.LOGS))
 
     said = command("hour9", "run", "--task", "taxi")
     assert "Nothing to do" in said

@@ -19,36 +19,39 @@ from hour9.stage import WARM
 
 StageRunner = Callable[..., object]
 
-TINY = [f"candidates.textgen-pretrained.{s}" for s in ("channels=16", "layers=1", "batch_size=128")]
+TINY = [
+    f"candidates.textgen-pretrained.{setting}"
+    for setting in ("channels=16", "layers=1", "batch_size=128", "vocabulary=300", "epochs=1")
+]
 # Long enough to be killed in the middle, short enough for a test. sentiment-int8 learns nothing.
 SMALL = {
-    "sentiment-bert": ["tasks.sentiment.source.size=400", "candidates.sentiment-bert.epochs=2"],
+    "sentiment-bert": ["tasks.sentiment.source.size=160", "candidates.sentiment-bert.epochs=2"],
     "sentiment-encoder": [
         "tasks.sentiment.source.size=400",
         "candidates.sentiment-encoder.epochs=12",
     ],
     "sentiment-student": [
-        "tasks.sentiment.source.size=400",
+        "tasks.sentiment.source.size=160",
         "candidates.sentiment-bert.epochs=1",
         "candidates.sentiment-student.epochs=2",
         "candidates.sentiment-student.copies=0",
     ],
-    "textgen-pretrained": ["candidates.textgen-pretrained.epochs=2", *TINY],
-    "textgen-gpt": ["candidates.textgen-gpt.epochs=60", *TINY],
-    "textgen-scratch": ["candidates.textgen-scratch.epochs=10"],
+    "textgen-pretrained": TINY,
+    "textgen-gpt": ["candidates.textgen-gpt.epochs=30", *TINY],
+    "textgen-scratch": ["candidates.textgen-scratch.epochs=5"],
     "nodes-gcn": ["candidates.nodes-gcn.epochs=100"],
     "nodes-gat": ["candidates.nodes-gat.epochs=40"],
     "nodes-mpnn": ["candidates.nodes-mpnn.epochs=40"],
     "links-gcn": ["candidates.links-gcn.epochs=60"],
-    "molecules-gin": ["tasks.molecules.source.size=400", "candidates.molecules-gin.epochs=15"],
-    "molecules-mpnn": ["tasks.molecules.source.size=400", "candidates.molecules-mpnn.epochs=8"],
+    "molecules-gin": ["tasks.molecules.source.size=150", "candidates.molecules-gin.epochs=15"],
+    "molecules-mpnn": ["tasks.molecules.source.size=150", "candidates.molecules-mpnn.epochs=8"],
     "taxi-qlearning": [],
     "cartpole-dqn": ["candidates.cartpole-dqn.steps=4000", "candidates.cartpole-dqn.seeds=2"],
     "cartpole-rainbow-lite": ["candidates.cartpole-rainbow-lite.steps=6000"],
     "vision-vit": ["tasks.vision.source.size=400", "candidates.vision-vit.epochs=12"],
     "translation-seq2seq": [
-        "tasks.translation.source.size=1200",
-        "candidates.translation-seq2seq.epochs=5",
+        "tasks.translation.source.size=800",
+        "candidates.translation-seq2seq.epochs=4",
     ],
 }
 

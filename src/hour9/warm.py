@@ -34,6 +34,7 @@ LIBRARIES = (
     "pyarrow.parquet",
     "scipy.sparse",
     "torch",
+    "torch._dynamo",  # which an optimiser imports when it is first made
     "safetensors.torch",
     "accelerate",
     "gymnasium",
