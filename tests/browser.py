@@ -22,7 +22,8 @@ def browser() -> Iterator[Any]:
 
     with sync_playwright() as playwright:
         # Its sandbox needs rights that a container's root lacks; it sees loopback only.
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        arguments = ["--no-sandbox", "--disable-gpu"]  # a GPU in software costs half a processor
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
         page = chromium.new_page(viewport={"width": 1400, "height": 1100})
         page.set_default_timeout(60_000)
         try:
