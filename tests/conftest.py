@@ -26,6 +26,14 @@ FILES = (
 )
 TREE = ("src", "flows", *FILES)
 
+QUICK = [
+    *("tasks.taxi.thresholds.floor=-1000.0", "tasks.taxi.thresholds.overfitting=1000.0"),
+    *("tasks.taxi.thresholds.robustness=1000.0", "tasks.taxi.thresholds.seeds=-1000.0"),
+    *("tasks.taxi.thresholds.overestimation=1000.0", "tasks.taxi.thresholds.group_gap=1000.0"),
+    "candidates.taxi-qlearning.steps=200000",
+]
+"""Settings of a taxi that is trained in a second and passes its gates."""
+
 # The tests compute what the stages compute, so they stand on the same ground.
 os.environ.update({k: v for k, v in ENVIRONMENT.items() if k != "PYTHONHASHSEED"})
 

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from tests.conftest import TREE, copy_project, stay_in
-from tests.test_ui import QUICK
+from tests.conftest import QUICK, TREE, copy_project, stay_in
 
 from hour9 import dag
 from hour9.config import set_params

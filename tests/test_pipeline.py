@@ -10,8 +10,10 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
+from tests.conftest import QUICK
 
 from hour9 import dag, run
+from hour9.config import set_params
 from hour9.registry.lineage import dvc_md5
 from hour9.stage import LOGS, WARM
 
@@ -54,6 +56,7 @@ def start_run(task: str) -> "subprocess.Popen[str]":
 def test_the_road_from_raw_data_to_the_registry_and_back_to_nothing_to_do(
     project, warm, monkeypatch
 ):
+    set_params(QUICK)
     shutil.rmtree("mlruns")  # the first run finds nothing that it needs
     said = command("hour9", "run", "--task", "taxi")
     for stage in ("ingest@taxi", "train@taxi-qlearning", "register@taxi", "report"):

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from tests.compose import POSTGRES, ROOT, Stack, interpolate, settings
-from tests.conftest import copy_project, stay_in
-from tests.test_ui import QUICK
+from tests.conftest import QUICK, copy_project, stay_in
 
 from hour9 import dag
 from hour9.config import set_params

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 from ruamel.yaml import YAML
+from tests.conftest import QUICK
 
 from hour9.config import set_params
 from hour9.registry.lineage import dvc_md5
@@ -60,6 +61,7 @@ def taxi(stage):
 
 
 def test_a_stage_alone_gives_the_bytes_of_a_forked_one(taxi, project):
+    set_params(QUICK)
     taxi("train", "taxi-qlearning")
     forked = dvc_md5(project / "models/taxi/taxi-qlearning")
     alone = start(project, "train", "taxi-qlearning")

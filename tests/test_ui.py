@@ -21,19 +21,13 @@ from typing import Any
 import psutil
 import pytest
 from tests.browser import approve, browser, choose, needs_browser, send, set_alias
-from tests.conftest import TREE, copy_project, stay_in
+from tests.conftest import QUICK, TREE, copy_project, stay_in
 
 from hour9 import dag
 from hour9.config import set_params
 from hour9.servers import NotServed, check_free, free_port
 from hour9.stage import LOGS, WARM
 
-QUICK = [
-    *("tasks.taxi.thresholds.floor=-1000.0", "tasks.taxi.thresholds.overfitting=1000.0"),
-    *("tasks.taxi.thresholds.robustness=1000.0", "tasks.taxi.thresholds.seeds=-1000.0"),
-    *("tasks.taxi.thresholds.overestimation=1000.0", "tasks.taxi.thresholds.group_gap=1000.0"),
-    "candidates.taxi-qlearning.steps=200000",
-]
 PATIENCE = 180  # seconds: a dead run is missed after 90
 MONITOR = "monitor/monitor"
 TRAIN, EVALUATE = "train@taxi-qlearning", "evaluate@taxi-qlearning"

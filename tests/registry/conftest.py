@@ -4,11 +4,15 @@ from collections.abc import Iterator
 
 import pytest
 from mlflow import MlflowClient
+from tests.conftest import QUICK
+
+from hour9.config import set_params
 
 
 @pytest.fixture
 def registered(project, stage):
     """The taxi task, up to the registry."""
+    set_params(QUICK)
     for kind in ("ingest", "validate"):
         stage(kind, "taxi")
     for kind in ("train", "evaluate", "judge"):
