@@ -30,6 +30,11 @@ def test_a_candidate_agrees_with_itself_and_bf16_is_another_arithmetic(nodes, mo
     assert "DIFFERS" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("candidate", ["nodes-gat", "nodes-mpnn"])
+def test_sparse_products_with_learnt_weights_compute_in_bf16_too(candidate, nodes):
+    assert gpu_check.agrees(candidate, "cpu", updates=2)
+
+
 def test_what_cannot_be_checked_is_said(project, monkeypatch, capsys):
     for name, words in (("taxi-qlearning", "on the CPU alone"), ("vision-vit", "make run first")):
         assert gpu_check.agrees(name, "cuda", updates=3)

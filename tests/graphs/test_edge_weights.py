@@ -1,5 +1,6 @@
 """Products with learnt weights against the same written densely, values and gradients."""
 
+import pytest
 import torch
 
 from hour9.graphs.edge_weights import Heads, PairSums, Shares, WeightedSums, incoming
@@ -30,7 +31,7 @@ def test_the_entries_of_a_row_are_its_incoming_edges():
 
 def test_a_weighted_sum_equals_the_dense_product():
     weight, x = drawn(10), drawn(8, 3)
-    found = WeightedSums.apply(HEADS, weight, x)
+    found = WeightedSums.of(HEADS, weight, x)
     torch.testing.assert_close(found.view(2, 4, 3), dense(weight) @ x.view(2, 4, 3))
 
 
@@ -40,12 +41,12 @@ def test_shares_equal_the_dense_softmax_and_a_node_without_edges_has_none():
     source, target = EDGES[:, NUMBERS]
     holes[:, target, source] = scores.view(2, -1)
     expected = holes.softmax(-1).nan_to_num(0)
-    torch.testing.assert_close(dense(Shares.apply(HEADS, scores)), expected)
+    torch.testing.assert_close(dense(Shares.of(HEADS, scores)), expected)
 
 
 def test_shares_survive_scores_that_would_overflow():
     scores = torch.tensor([1e4, 1e4, -1e4, -1e4, 0.0]).repeat(2)
-    share = Shares.apply(HEADS, scores)
+    share = Shares.of(HEADS, scores)
     assert share.tolist() == [0.5, 0.5, 0.5, 0.5, 1.0] * 2
 
 
@@ -53,12 +54,25 @@ def test_pair_sums_add_what_the_target_and_the_source_have():
     to, of = drawn(8), drawn(8)
     source, target = EDGES[:, NUMBERS]
     expected = to.view(2, 4)[:, target] + of.view(2, 4)[:, source]
-    torch.testing.assert_close(PairSums.apply(HEADS, to, of), expected.flatten())
+    torch.testing.assert_close(PairSums.of(HEADS, to, of), expected.flatten())
 
 
 def test_the_gradients_are_those_of_finite_differences():
     assert torch.autograd.gradcheck(
-        lambda w, x: WeightedSums.apply(HEADS, w, x), (drawn(10), drawn(8, 3))
+        lambda w, x: WeightedSums.of(HEADS, w, x), (drawn(10), drawn(8, 3))
     )
-    assert torch.autograd.gradcheck(lambda s: Shares.apply(HEADS, s), drawn(10))
-    assert torch.autograd.gradcheck(lambda a, b: PairSums.apply(HEADS, a, b), (drawn(8), drawn(8)))
+    assert torch.autograd.gradcheck(lambda s: Shares.of(HEADS, s), drawn(10))
+    assert torch.autograd.gradcheck(lambda a, b: PairSums.of(HEADS, a, b), (drawn(8), drawn(8)))
+
+
+@pytest.mark.parametrize(
+    ("function", "shapes"),
+    [(PairSums, [(8,), (8,)]), (Shares, [(10,)]), (WeightedSums, [(10,), (8, 3)])],
+)
+def test_a_short_format_is_widened_and_has_its_gradient_back(function, shapes):
+    values = [drawn(*shape).detach().bfloat16().requires_grad_() for shape in shapes]
+    with torch.autocast("cpu", torch.bfloat16):
+        found = function.of(HEADS, *values)
+    torch.testing.assert_close(found, function.of(HEADS, *(value.float() for value in values)))
+    found.sum().backward()
+    assert all(value.grad.dtype == torch.bfloat16 for value in values)

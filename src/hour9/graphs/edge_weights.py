@@ -99,7 +99,15 @@ with warnings.catch_warnings():  # Torch calls it "beta", once a process
     csr(torch.tensor([0]), torch.tensor([], dtype=torch.int64), torch.tensor([]), 0)
 
 
-class PairSums(torch.autograd.Function):
+class OverEdges(torch.autograd.Function):
+    """Computes in 32 bits or more: sparse kernels know no 16, which autocast would hand them."""
+
+    @classmethod
+    def of(cls, heads: Heads, *values: Tensor) -> Tensor:
+        return cls.apply(heads, *(x.float() if x.itemsize < 4 else x for x in values))
+
+
+class PairSums(OverEdges):
     """a_i + b_j for each edge j → i; its gradients are sums over rows and over columns."""
 
     @staticmethod
@@ -112,7 +120,7 @@ class PairSums(torch.autograd.Function):
         return None, ctx.heads.sums(gradient), ctx.heads.column_sums(gradient)
 
 
-class Shares(torch.autograd.Function):
+class Shares(OverEdges):
     """Softmax over each row: α = exp(s) / Σ exp(s); its gradient is α (g - Σ α g)."""
 
     @staticmethod
@@ -132,7 +140,7 @@ class Shares(torch.autograd.Function):
         return None, weighted - share * mean
 
 
-class WeightedSums(torch.autograd.Function):
+class WeightedSums(OverEdges):
     """y_i = Σ_j α_ij x_j; the gradients are αᵀ g for x, and g_i · x_j for α_ij."""
 
     @staticmethod

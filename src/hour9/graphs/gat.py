@@ -42,8 +42,8 @@ class GraphAttention(nn.Module):
         to = torch.einsum("hnc,hc->hn", h[:, : neighbours.shape[0]], self.score_to).flatten()
         of = torch.einsum("hmc,hc->hm", h, self.score_of).flatten()
         heads = Heads.of(neighbours, self.heads)
-        scores = F.leaky_relu(PairSums.apply(heads, to, of), SLOPE)  # (H Z,)
-        return heads, Shares.apply(heads, scores), h
+        scores = F.leaky_relu(PairSums.of(heads, to, of), SLOPE)  # (H Z,)
+        return heads, Shares.of(heads, scores), h
 
 
 class GraphAttentionV2(nn.Module):
@@ -72,7 +72,7 @@ class GraphAttentionV2(nn.Module):
         both = both + of.flatten(0, 1).index_select(0, heads.column)
         both = F.leaky_relu(both, SLOPE).unflatten(0, (self.heads, -1))  # (H, Z, C)
         scores = (both * self.score[:, None]).sum(-1).flatten()  # (H Z,)
-        share = Shares.apply(heads, scores)
+        share = Shares.of(heads, scores)
         return attended(heads, share, of, self.dropout if self.training else 0.0) + self.bias
 
 
@@ -85,7 +85,7 @@ def attended(heads: Heads, share: Tensor, h: Tensor, dropout: float) -> Tensor:
     """Σ_j α_ij h_j for each head: (H Z,), (H, m, C) -> (n, H C)."""
     if dropout:
         share = dropped(share, dropout)
-    heard = WeightedSums.apply(heads, share, h.flatten(0, 1))  # (H n, C)
+    heard = WeightedSums.of(heads, share, h.flatten(0, 1))  # (H n, C)
     return heard.unflatten(0, (heads.count, -1)).transpose(0, 1).flatten(1)
 
 

@@ -50,7 +50,7 @@ class EdgeConvolution(nn.Module):
             weight = weight / count.repeat_interleave(count)[:, None]
         heads = Heads.of(neighbours, len(self.matrices))
         everyone = x.expand(heads.count, *x.shape).flatten(0, 1)  # ((U + 1) m, F)
-        heard = WeightedSums.apply(heads, weight.T.flatten(), everyone)
+        heard = WeightedSums.of(heads, weight.T.flatten(), everyone)
         heard = heard.unflatten(0, (heads.count, -1))  # (U + 1, n, F)
         own = x[: neighbours.shape[0]] @ self.root
         return torch.einsum("unf,ufg->ng", heard, self.matrices) + own + self.bias
