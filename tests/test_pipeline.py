@@ -64,7 +64,10 @@ def test_the_road_from_raw_data_to_the_registry_and_back_to_nothing_to_do(
     assert "taxi-qlearning" in said
     assert "challenger" in said
     assert "neither training nor evaluation" in said
-    assert "taxi-qlearning" in Path("reports/index.html").read_text()
+    page = Path("reports/index.html").read_text()
+    assert 'id="taxi-qlearning"' in page
+    assert page.count("<section") == 1  # nothing is said of what was not judged
+    assert "None" not in page
     lock = Path("dvc.lock").read_bytes()
     monkeypatch.setenv(WARM, warm)  # from here on, imports are paid for
     monkeypatch.setenv(LOGS, str(dag.LOGS))
