@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from flows.artifacts import publish
+from flows.reaper import close_trainings
 from prefect import flow, get_run_logger, runtime, task
 from prefect.cache_policies import NO_CACHE
 from prefect.concurrency.sync import concurrency
@@ -102,6 +103,8 @@ def run_name() -> str:
     flow_run_name=run_name,
     # The threads wait; `Slots` limits what works.
     task_runner=ThreadPoolTaskRunner(max_workers=200),  # type: ignore[arg-type]
+    on_crashed=[close_trainings],
+    on_cancellation=[close_trainings],
 )
 def pipeline(
     topic: Topic = ALL,

@@ -1,10 +1,17 @@
-"""Closes the MLflow runs of trainings that were killed. A crashed or cancelled run triggers it."""
+"""Closes the MLflow runs of trainings that were killed.
+
+The worker that sees a run die does it at once. Where the worker died too, the server notices, and
+a crashed run triggers the deployment. That alone is not enough: with SQLite, a busy server drops
+an event now and then ("database is locked").
+"""
 
 from uuid import UUID
 
-from prefect import flow, get_run_logger
+from prefect import Flow, flow, get_run_logger
 from prefect.client.orchestration import get_client
+from prefect.client.schemas import FlowRun
 from prefect.exceptions import ObjectNotFound
+from prefect.states import State
 
 from hour9.registry import reaper
 
@@ -26,3 +33,8 @@ def has_ended(flow_run: str) -> bool:
         except ObjectNotFound:  # of another server: not ours to judge
             return False
     return state is not None and state.is_final()
+
+
+def close_trainings(flow: Flow, flow_run: FlowRun, state: State) -> None:
+    """A flow's hook: it crashed or is being cancelled, and so is what it trained."""
+    reaper.reap(lambda run: run == str(flow_run.id) or has_ended(run))

@@ -3,6 +3,7 @@
 import os
 from typing import Any
 
+from flows.reaper import close_trainings
 from prefect import flow, get_run_logger
 from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
@@ -11,7 +12,12 @@ from hour9 import remote
 from hour9.registry.tracking import FLOW_VARIABLE
 
 
-@flow(name="stage", flow_run_name="{name}")
+@flow(
+    name="stage",
+    flow_run_name="{name}",
+    on_crashed=[close_trainings],
+    on_cancellation=[close_trainings],
+)
 def stage(
     name: str, commit: str, inputs: dict[str, Any], trial: dict[str, Any] | None = None
 ) -> None:
