@@ -1,4 +1,4 @@
-"""dvc.lock, rewritten a stage at a time: the bytes are DVC's own."""
+"""dvc.lock, read and rewritten a stage at a time: the bytes are DVC's own."""
 
 import shutil
 from copy import deepcopy
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dvc.utils.serialize import modify_yaml, parse_yaml
+from dvc.utils.serialize import YAMLFileCorruptedError, modify_yaml, parse_yaml
 
 from hour9 import lockfile
 
@@ -80,3 +80,40 @@ def test_an_error_inside_the_block_leaves_the_lock_as_it_was(tmp_path: Path) -> 
         del data["stages"]["none of these"]
     assert lock.read_bytes() == LOCK.read_bytes()
     assert [path.name for path in tmp_path.iterdir()] == ["dvc.lock"]
+
+
+SHAPES = {
+    "lock": LOCK.read_text(),
+    "params": LOCK.with_name("params.yaml").read_text(),
+    "more": "schema: '2.0'\nstages:\n  a:\n    cmd: x\ndatasets:\n- name: d\n",
+    "empty": "",
+    "no stages": "schema: '2.0'\nstages:\n",
+    "a date": "day: 2026-11-27\n",
+    "numbers": "1: 1e-05\nb: [.inf, '1', null, 0o7, yes]\n",
+}
+
+
+@pytest.mark.parametrize("text", SHAPES.values(), ids=SHAPES)
+def test_what_is_read_is_what_dvc_reads_and_the_callers_own(text: str) -> None:
+    expected = parse_yaml(text, LOCK)
+    for _ in range(2):
+        found = lockfile.parse_yaml(text, LOCK)
+        assert found == expected
+        assert list(found) == list(expected)
+        found["changed"] = True  # and not for the next reader
+
+
+def test_after_one_stage_only_its_part_of_the_lock_is_read(monkeypatch) -> None:
+    text = LOCK.read_text()
+    lockfile.parse_yaml(text, LOCK)
+    before = lockfile.packed.cache_info().misses
+    lockfile.parse_yaml(text.replace("cmd:", "cmd: x", 1), LOCK)
+    assert lockfile.packed.cache_info().misses == before + 1
+
+
+@pytest.mark.parametrize(
+    "text", ["a: [1", "schema: '2.0'\nstages:\n  a:\n    b: 1\n  a:\n    b: 2\n"]
+)
+def test_a_file_that_cannot_be_read_is_named(text: str, tmp_path: Path) -> None:
+    with pytest.raises(YAMLFileCorruptedError, match=r"broken\.yaml"):
+        lockfile.parse_yaml(text, tmp_path / "broken.yaml")

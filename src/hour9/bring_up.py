@@ -55,6 +55,7 @@ def run_stale(this: Run, topic: str, task: str, candidate: str, pool: str = "") 
     if not server.port:
         this.ask()
         import_flow(server)  # while DVC and the registry are asked
+        dag.open_repo().close()  # imports DVC, for the stages
     chosen = dag.select(this.stages, topic, task, candidate)
     todo = [stage.name for stage in chosen if stage.name in this.stale]
     agrees = check.agrees()

@@ -70,33 +70,42 @@ def open_repo() -> Repo:
     os.environ["SHELL"] = "/bin/sh"  # DVC runs the commands in the user's own, whatever it is
     from dvc import dvcfile
     from dvc.repo import Repo
+    from dvc.utils import strictyaml
+    from dvc.utils.serialize import _yaml
 
     dvcfile.modify_yaml = lockfile.modify
+    strictyaml.parse_yaml = _yaml.parse_yaml = lockfile.parse_yaml
     logging.getLogger("dvc").setLevel(logging.CRITICAL)  # no bars, no chatter: stages speak
     return Repo(_wait_for_lock=True)
 
 
 def stages() -> list[Stage]:
     """All stages in the order in which `dvc repro` would run them."""
-    from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
-
     with open_repo() as repo:
-        graph = get_active_graph(repo.index.graph)
-        plan = plan_repro(graph, collect_stages(repo, [DVC_YAML]))
-        order = [stage.addressing for stage in plan]
-        return [
-            Stage(
-                stage.addressing,
-                tuple(sorted((n.addressing for n in graph.successors(stage)), key=order.index)),
-            )
-            for stage in plan
-        ]
+        return stages_of(repo)
+
+
+def stages_of(repo: Repo) -> list[Stage]:
+    """The same, of a repository that is open."""
+    from dvc.repo.reproduce import get_active_graph, plan_repro
+
+    graph = get_active_graph(repo.index.graph)
+    plan = plan_repro(graph, [stage for stage in repo.index.stages if stage.relpath == DVC_YAML])
+    order = [stage.addressing for stage in plan]
+    return [
+        Stage(
+            stage.addressing,
+            tuple(sorted((n.addressing for n in graph.successors(stage)), key=order.index)),
+        )
+        for stage in plan
+    ]
 
 
 def to_json() -> str:
     """What DVC says of the DAG: `python -m hour9.dag` prints it."""
-    said = {"stages": [[stage.name, stage.needs] for stage in stages()], "stale": stale()}
-    return json.dumps(said)
+    with open_repo() as repo:
+        every = [[stage.name, stage.needs] for stage in stages_of(repo)]
+        return json.dumps({"stages": every, "stale": stale_of(repo)})
 
 
 def from_json(said: str) -> tuple[list[Stage], dict[str, Any]]:
@@ -152,13 +161,18 @@ def stale() -> dict[str, Any]:
 
     Raises Busy while a stage runs: what it writes cannot be read meanwhile.
     """
+    with open_repo() as repo:
+        return stale_of(repo)
+
+
+def stale_of(repo: Repo) -> dict[str, Any]:
+    """The same, of a repository that is open."""
     from dvc.lock import LockError
 
-    with open_repo() as repo:
-        try:
-            return {name: reasons for name, reasons in repo.status([DVC_YAML]).items() if reasons}
-        except LockError:
-            raise Busy("a stage is running; ask again when it has ended") from None
+    try:
+        return {name: reasons for name, reasons in repo.status([DVC_YAML]).items() if reasons}
+    except LockError:
+        raise Busy("a stage is running; ask again when it has ended") from None
 
 
 def reproduce(

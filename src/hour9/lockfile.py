@@ -1,16 +1,19 @@
-"""dvc.lock, rewritten a stage at a time.
+"""dvc.lock, read and rewritten a stage at a time.
 
-DVC parses and writes the whole file, formatting and all, for each stage that ends: seconds for a
-DAG of this size, most of what a run spends between stages. Here only what changed is written anew
-and the rest is kept as text. The bytes are those that DVC would have written.
+DVC parses and writes the whole file, formatting and all, for each stage that ends, and reads
+params.yaml anew for each stage's parameters: seconds for a DAG of this size, most of what a run
+spends between stages. Here only what changed is read and written, and the rest is kept. The bytes
+are those that DVC would have written.
 """
 
 from __future__ import annotations
 
+import marshal
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,37 @@ def names() -> list[str]:
     return NAME.findall(file.read_text()) if file.exists() else []
 
 
+def parse_yaml(text: str, path: os.PathLike[str] | str, typ: str = "safe") -> Any:
+    """In the place of DVC's `parse_yaml`: what it gives, and what was read once is not read again.
+
+    A dvc.lock is remembered by its stages.
+    """
+    from dvc.utils import serialize
+
+    if typ == "safe":
+        try:
+            blocks = STAGE.split(text.removeprefix(HEAD))[1:] if text.startswith(HEAD) else []
+            stages = {name: entry for b in blocks for name, entry in remembered("  " + b).items()}
+            if blocks and len(stages) == len(blocks):
+                return {"schema": "2.0", "stages": stages}
+            return remembered(text)
+        except (serialize.YAMLFileCorruptedError, ValueError, AttributeError):
+            pass  # said below, with the file's name and the line
+    return serialize.parse_yaml(text, path, typ)
+
+
+def remembered(text: str) -> Any:
+    """The content of a YAML text, the caller's own. ValueError for what JSON could not hold."""
+    return marshal.loads(packed(text))
+
+
+@lru_cache(maxsize=4096)  # texts: about a dozen runs of every stage
+def packed(text: str) -> bytes:
+    from dvc.utils.serialize import parse_yaml as parse
+
+    return marshal.dumps(parse(text, DVC_LOCK))
+
+
 @contextmanager
 def modify(path: os.PathLike[str] | str, fs: Any = None) -> Iterator[dict[str, Any]]:
     """In the place of DVC's `modify_yaml`: the file's content, written back after the block.
@@ -33,7 +67,7 @@ def modify(path: os.PathLike[str] | str, fs: Any = None) -> Iterator[dict[str, A
     A dvc.lock is replaced in one step, so that a process killed meanwhile leaves the old or the
     new one. Any other file, and a dvc.lock with more in it than stages, is left to DVC.
     """
-    from dvc.utils.serialize import dumps_yaml, modify_yaml, parse_yaml
+    from dvc.utils.serialize import dumps_yaml, modify_yaml
 
     file = Path(path)
     text = file.read_text() if file.name == DVC_LOCK and file.exists() else ""
