@@ -1,5 +1,6 @@
 import ast
 import shutil
+import threading
 from contextlib import chdir
 from functools import cache
 from importlib.util import find_spec
@@ -207,6 +208,36 @@ def test_the_lock_is_sorted_into_the_serial_order(everything_ran):
     yaml.dump(shuffled, Path("dvc.lock"))
     dag.sort_lock(stage.name for stage in dag.stages())
     assert Path("dvc.lock").read_bytes() == right
+
+
+def test_threads_take_turns_at_dvcs_lock_without_asking_the_disk_again(everything_ran, monkeypatch):
+    """DVC's own lock sleeps for half a second where it finds itself taken."""
+    order: list[str] = []
+    asked = threading.Event()
+
+    class Threads:
+        lock = threading.Lock()
+
+        def acquire(self) -> None:
+            asked.set() if self.lock.locked() else None
+            self.lock.acquire()
+
+        def release(self) -> None:
+            self.lock.release()
+
+    def second() -> None:
+        with dag.open_repo() as repo, repo.lock:
+            order.append("second")
+
+    monkeypatch.setattr(dag.InTurn, "threads", Threads())
+    monkeypatch.setattr("dvc.lock.time", None)  # a sleep would fail
+    thread = threading.Thread(target=second)
+    with dag.open_repo() as repo, repo.lock:
+        thread.start()
+        assert asked.wait(60)
+        order.append("first")
+    thread.join(60)
+    assert order == ["first", "second"]
 
 
 def test_the_outs_of_the_last_good_run_come_back(everything_ran):
