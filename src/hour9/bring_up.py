@@ -102,8 +102,13 @@ def run_flow(
     with runs.warmed():  # the libraries and the server load while we import Prefect
         last_of_all.enter_context(server.started())
         pipeline = import_flow(server)
+        from prefect.settings import temporary_settings
+
         servers.wait_for(f"{server.api}/health")
+        # On a server of our own nobody misses a heartbeat, and a flow waits up to 1 s for its last.
+        alone = {"flows.heartbeat_frequency": None} if server.port else {}
         with (
+            temporary_settings(alone),
             (STATE / "tools.log").open("w") as chatter,
             redirect_stderr(chatter),  # the tools' own bars would tear the board
             Board(total, on_first=lambda: runs.note("prefect", started)),
