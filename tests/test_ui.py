@@ -143,6 +143,19 @@ def test_every_pool_has_a_worker_and_the_gpu_a_limit(ui):
     assert {limit["name"]: limit["limit"] for limit in limits}["gpu"] == 1
 
 
+def test_a_crashed_or_cancelled_run_starts_the_deployment_that_closes_killed_trainings(ui):
+    """A busy server may drop the event of one run, so only the deployment itself is run."""
+    (trigger,) = (a["trigger"] for a in ask(f"{ui.api}/automations/filter", {}) if reaps(a))
+    assert set(trigger["expect"]) == {"prefect.flow-run.Crashed", "prefect.flow-run.Cancelled"}
+    deployment = ask(f"{ui.api}/deployments/name/reap/reap")["id"]
+    run = ask(f"{ui.api}/deployments/{deployment}/create_flow_run", {})["id"]
+    assert state(ui, run, "Completed", "Failed", "Crashed")["name"] == "Completed"
+
+
+def reaps(automation: dict) -> bool:
+    return automation["name"].startswith("reap")
+
+
 @needs_browser
 def test_a_promotion_waits_for_a_person_who_says_yes_in_the_browser(ui):
     with browser() as page:
@@ -245,19 +258,6 @@ def test_requests_unlike_the_training_data_start_the_topics_deployment(ui):
     assert started["deployment_id"] == rl["id"]
     assert started["parameters"]["topic"] == "rl"
     state(ui, started["id"], "Cancelled")
-
-
-def test_a_crashed_or_cancelled_run_starts_the_deployment_that_closes_killed_trainings(ui):
-    """A busy server may drop the event of one run, so only the deployment itself is run."""
-    (trigger,) = (a["trigger"] for a in ask(f"{ui.api}/automations/filter", {}) if reaps(a))
-    assert set(trigger["expect"]) == {"prefect.flow-run.Crashed", "prefect.flow-run.Cancelled"}
-    deployment = ask(f"{ui.api}/deployments/name/reap/reap")["id"]
-    run = ask(f"{ui.api}/deployments/{deployment}/create_flow_run", {})["id"]
-    assert state(ui, run, "Completed", "Failed", "Crashed")["name"] == "Completed"
-
-
-def reaps(automation: dict) -> bool:
-    return automation["name"].startswith("reap")
 
 
 @pytest.fixture
