@@ -219,7 +219,8 @@ def test_threads_take_turns_at_dvcs_lock_without_asking_the_disk_again(everythin
         lock = threading.Lock()
 
         def acquire(self) -> None:
-            asked.set() if self.lock.locked() else None
+            if self.lock.locked():
+                asked.set()
             self.lock.acquire()
 
         def release(self) -> None:

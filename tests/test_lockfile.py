@@ -103,7 +103,7 @@ def test_what_is_read_is_what_dvc_reads_and_the_callers_own(text: str) -> None:
         found["changed"] = True  # and not for the next reader
 
 
-def test_after_one_stage_only_its_part_of_the_lock_is_read(monkeypatch) -> None:
+def test_after_one_stage_only_its_part_of_the_lock_is_read() -> None:
     text = LOCK.read_text()
     lockfile.parse_yaml(text, LOCK)
     before = lockfile.packed.cache_info().misses

@@ -89,23 +89,21 @@ class InTurn:
 
     def __init__(self, lock: Any):
         self.disk = lock
-        self.held = False
 
     def lock(self) -> None:
         self.threads.acquire()
         try:
             self.disk.lock()
-            self.held = True
-        finally:
-            if not self.held:
-                self.threads.release()
+        except BaseException:
+            self.threads.release()
+            raise
 
     def unlock(self) -> None:
+        held = self.disk.is_locked
         try:
             self.disk.unlock()
         finally:
-            if self.held:
-                self.held = False
+            if held:
                 self.threads.release()
 
     @property
@@ -141,15 +139,20 @@ def stages_of(repo: Repo) -> list[Stage]:
     ]
 
 
-def to_json() -> str:
-    """What DVC says of the DAG: `python -m hour9.dag` prints it."""
+def survey() -> tuple[list[Stage], dict[str, Any]]:
+    """All stages, and what is stale, from one look at the repository."""
     with open_repo() as repo:
-        every = [[stage.name, stage.needs] for stage in stages_of(repo)]
-        return json.dumps({"stages": every, "stale": stale_of(repo)})
+        return stages_of(repo), stale_of(repo)
+
+
+def to_json() -> str:
+    """The survey: `python -m hour9.dag` prints it."""
+    every, stale = survey()
+    return json.dumps({"stages": [[stage.name, stage.needs] for stage in every], "stale": stale})
 
 
 def from_json(said: str) -> tuple[list[Stage], dict[str, Any]]:
-    """All stages, and what is stale, as `to_json` wrote them."""
+    """The survey, as `to_json` wrote it."""
     known = json.loads(said)
     return [Stage(name, tuple(needs)) for name, needs in known["stages"]], known["stale"]
 

@@ -29,6 +29,11 @@ def names() -> list[str]:
     return NAME.findall(file.read_text()) if file.exists() else []
 
 
+def split(text: str) -> list[str]:
+    """The text of each stage, without its first indent; nothing where it is no dvc.lock."""
+    return STAGE.split(text.removeprefix(HEAD))[1:] if text.startswith(HEAD) else []
+
+
 def parse_yaml(text: str, path: os.PathLike[str] | str, typ: str = "safe") -> Any:
     """In the place of DVC's `parse_yaml`: what it gives, and what was read once is not read again.
 
@@ -38,7 +43,7 @@ def parse_yaml(text: str, path: os.PathLike[str] | str, typ: str = "safe") -> An
 
     if typ == "safe":
         try:
-            blocks = STAGE.split(text.removeprefix(HEAD))[1:] if text.startswith(HEAD) else []
+            blocks = split(text)
             stages = {name: entry for b in blocks for name, entry in remembered("  " + b).items()}
             if blocks and len(stages) == len(blocks):
                 return {"schema": "2.0", "stages": stages}
@@ -72,7 +77,7 @@ def modify(path: os.PathLike[str] | str, fs: Any = None) -> Iterator[dict[str, A
     file = Path(path)
     text = file.read_text() if file.name == DVC_LOCK and file.exists() else ""
     data = parse_yaml(text, path) if text.startswith(HEAD) else {}
-    blocks = STAGE.split(text.removeprefix(HEAD))[1:]
+    blocks = split(text)
     if set(data) != {"schema", "stages"} or len(blocks) != len(data["stages"]):
         with modify_yaml(path, fs=fs) as everything:
             yield everything
