@@ -15,9 +15,15 @@ from torch import nn
 from hour9.engine.device import prepare_threads
 from hour9.engine.randomness import seed_all
 from hour9.engine.run import Run
+from hour9.transformers.adversarial import adversarial
 from hour9.transformers.attention import MultiHeadAttention
 from hour9.transformers.batches import read_tokenizer
-from hour9.transformers.classifier import EncoderClassifier, EncoderHead, train_classifier
+from hour9.transformers.classifier import (
+    EncoderClassifier,
+    EncoderHead,
+    cross_entropy,
+    train_classifier,
+)
 from hour9.transformers.dropout import Dropout
 from hour9.transformers.layers import Transformer
 from hour9.transformers.load_weights import bert
@@ -38,7 +44,8 @@ def fine_tune(run: Run, labels: Sequence[str]) -> None:
     model = trainable_bert(run.parent, len(labels), settings.frozen)
     tokenizer = rejoined(read_tokenizer(run.parent, settings.max_tokens))
     classifier = EncoderClassifier(model, tokenizer, tuple(labels))
-    train_classifier(run, classifier, groups=parameter_groups(model, settings))
+    loss = adversarial(model, settings.adversarial) if settings.adversarial else cross_entropy
+    train_classifier(run, classifier, loss, parameter_groups(model, settings))
 
 
 def rejoined(tokenizer: Tokenizer) -> Tokenizer:

@@ -183,13 +183,22 @@ class Transformer(nn.Module):
         caches: Sequence[KeyValueCache] | None = None,
     ) -> Tensor:  # (B, T) whole numbers -> (B, T, C)
         """Last hidden states. `mask` (B, S) is true, or 1, where a key is no padding."""
-        visible = None if mask is None else mask.bool()[:, None, None, :]  # (B, 1, 1, S)
         x = self.embed(tokens, segments, caches[0].length if caches else 0)
+        return self.read(x, mask, caches)
+
+    def read(
+        self, x: Tensor, mask: Tensor | None = None, caches: Sequence[KeyValueCache] | None = None
+    ) -> Tensor:  # (B, T, C) -> (B, T, C)
+        """The same, of words that `embed` has made vectors of."""
+        visible = None if mask is None else mask.bool()[:, None, None, :]  # (B, 1, 1, S)
         for i, layer in enumerate(self.layers):
             x = layer(x, visible, caches[i] if caches else None)
         return self.norm(x) if self.shape.layer.norm_first else x
 
-    def embed(self, tokens: Tensor, segments: Tensor | None, start: int) -> Tensor:  # -> (B, T, C)
+    def embed(
+        self, tokens: Tensor, segments: Tensor | None = None, start: int = 0
+    ) -> Tensor:  # (B, T) -> (B, T, C)
+        """Words, their places and their segments, added; the first word's place is `start`."""
         end = start + tokens.shape[1]
         if end > self.shape.context:
             raise ValueError(f"the model reads {self.shape.context} tokens, got {end}")

@@ -33,6 +33,13 @@ class BertSettings(Supervised, frozen=True, extra="forbid"):
     frozen: int = Field(
         0, ge=0, description="layers that stay as published, the lowest; all embeddings with them"
     )
+    adversarial: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="how far each text is moved against its label, as a share of its length; "
+        "0 is no adversarial training",
+    )
 
 
 class EncoderSettings(Supervised, frozen=True, extra="forbid"):
