@@ -13,7 +13,7 @@ import pytest
 from mlflow import MlflowClient
 from tests.conftest import QUICK, TREE, copy_project, stay_in
 
-from hour9 import dag
+from hour9 import dag, lockfile
 from hour9.config import set_params
 from hour9.registry.lineage import dvc_md5
 from hour9.servers import free_port, wait_for
@@ -113,5 +113,5 @@ def test_a_colleague_pulls_what_was_pushed(tried, tmp_path, monkeypatch):
     git("clone", "-q", str(tried), str(tmp_path / "clone"))
     monkeypatch.chdir(tmp_path / "clone")
     tool("dvc", "pull", "train@taxi-qlearning")
-    entry = dag.entries(["train@taxi-qlearning"])["train@taxi-qlearning"]
+    entry = lockfile.entries(["train@taxi-qlearning"])["train@taxi-qlearning"]
     assert {out["path"]: out["md5"] for out in entry["outs"]}[str(MODEL)] == dvc_md5(MODEL)

@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ruamel.yaml import YAML
-
 from hour9 import lockfile
 from hour9.lockfile import DVC_LOCK
 from hour9.params import STATE, UnknownName, read_params
@@ -266,12 +264,6 @@ def would_run(name: str) -> bool:
             return False
         stage.save_deps()
         return repo.stage_cache._load(stage) is None
-
-
-def entries(names: Iterable[str]) -> dict[str, Any]:
-    """What dvc.lock holds of these stages: names and hashes."""
-    lock = YAML(typ="safe", pure=True).load(Path(DVC_LOCK))["stages"]
-    return {name: lock[name] for name in names}
 
 
 def adopt(known: dict[str, Any]) -> None:

@@ -11,11 +11,13 @@ from __future__ import annotations
 import marshal
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from ruamel.yaml import YAML
 
 DVC_LOCK = "dvc.lock"
 HEAD = "schema: '2.0'\nstages:\n"
@@ -27,6 +29,14 @@ def names() -> list[str]:
     """The stages of dvc.lock in its order, read without DVC."""
     file = Path(DVC_LOCK)
     return NAME.findall(file.read_text()) if file.exists() else []
+
+
+def entries(wanted: Iterable[str]) -> dict[str, Any]:
+    """What dvc.lock holds of these stages, as far as it knows them: names and hashes."""
+    file, wanted = Path(DVC_LOCK), set(wanted)
+    blocks = split(file.read_text()) if file.exists() else []
+    chosen = [block for block in blocks if block.partition(":\n")[0] in wanted]
+    return YAML(typ="safe", pure=True).load("".join(chosen)) or {}
 
 
 def split(text: str) -> list[str]:

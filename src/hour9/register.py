@@ -1,7 +1,7 @@
 """Register: make the registry agree with the outs of a task.
 
-Every judged candidate becomes a version, with its lineage and its verdict: a reject is a result,
-not an error. `challenger` is the passing candidate that is best on validation; the test split
+Every candidate judged on the data that lie here becomes a version, with its lineage and its
+verdict: a reject is a result, not an error. `challenger` is the passing candidate that is best on validation; the test split
 chose nothing.
 """
 
@@ -10,8 +10,16 @@ from typing import Any
 
 from hour9.engine.settings import load_settings
 from hour9.params import DATA, MODELS, RECEIPTS, REPORTS, read_params
-from hour9.registry.versions import Judged, ensure_version, judged, set_challenger
+from hour9.registry.versions import (
+    Judged,
+    ensure_version,
+    judged,
+    of_these_data,
+    set_challenger,
+)
 from hour9.task import load_task, read_tables
+
+UPDATE = "hour9 run --candidate"
 
 
 def register(name: str, rebuild: bool = False) -> None:
@@ -23,6 +31,9 @@ def register(name: str, rebuild: bool = False) -> None:
     example = task.example(read_tables(DATA / name))
     items, numbers = [], {}
     for candidate in candidates(name):
+        if not of_these_data(name, candidate):
+            print(f"{candidate} is left out, it learned from other data: {UPDATE} {candidate}")
+            continue
         item = judged(name, candidate)
         answers = task.answer(MODELS / name / candidate)(example)
         settings = load_settings(candidate).model_dump()

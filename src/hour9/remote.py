@@ -27,7 +27,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hour9 import dag
+from hour9 import dag, lockfile
 from hour9.params import STATE
 from hour9.registry.lineage import dvc_md5, git, git_state
 from hour9.stage import die_with_parent
@@ -118,7 +118,7 @@ def send(
     from prefect.client.orchestration import get_client
 
     began = datetime.now(UTC)
-    inputs = dag.entries(stage.needs)
+    inputs = lockfile.entries(stage.needs)
     dag.push(stage.needs)
     asked = {"name": stage.name, "commit": commit, "inputs": inputs, "trial": trial}
     key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()

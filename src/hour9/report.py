@@ -13,7 +13,7 @@ from hour9.gates.cases import originals
 from hour9.gates.statistics import bootstrap_mean
 from hour9.gates.verdict import Estimate
 from hour9.params import PAGE, REPORTS, STANDING, read_params
-from hour9.registry.versions import judged, registered
+from hour9.registry.versions import judged, of_these_data, registered
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,7 +66,8 @@ def measured(task: str, candidate: str) -> dict[str, Any]:
     import pandas as pd
 
     folder = REPORTS / task / candidate
-    if not all((folder / name).exists() for name in (*FILES, "evidence.parquet")):
+    whole = all((folder / name).exists() for name in (*FILES, "evidence.parquet"))
+    if not (whole and of_these_data(task, candidate)):
         unknown = ("metric", "score", "interval", "baseline", "verdict", "version", "run_id")
         return {**dict.fromkeys(unknown), "gates": [], "aliases": []}
     metrics, gates = (json.loads((folder / name).read_text()) for name in FILES)

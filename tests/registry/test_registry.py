@@ -3,6 +3,9 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
+
+from ruamel.yaml import YAML
 
 from hour9.config import set_params
 
@@ -70,6 +73,37 @@ def test_a_lost_run_is_rebuilt_from_the_outs(registered, project, client):
     assert rebuilt.data.params == run.data.params
     history = [client.get_metric_history(r.info.run_id, "validation") for r in (run, rebuilt)]
     assert [p.value for p in history[0]] == [p.value for p in history[1]]
+
+
+def test_a_model_of_other_data_is_neither_registered_nor_shown(registered, project, client):
+    from hour9.params import DATA, MODELS
+    from hour9.registry.lineage import dvc_md5
+    from hour9.report import standing
+
+    def lock(data_md5: str) -> None:
+        """What DVC writes where it ran the two stages."""
+        data = {"path": "data/taxi", "hash": "md5", "md5": data_md5}
+        model = MODELS / "taxi/taxi-qlearning"
+        read = {"path": str(model), "hash": "md5", "md5": dvc_md5(model)}
+        stages = {"train@taxi-qlearning": [data], "evaluate@taxi-qlearning": [data, read]}
+        told = {name: {"cmd": "x", "deps": deps} for name, deps in stages.items()}
+        with Path("dvc.lock").open("w") as file:
+            YAML().dump({"schema": "2.0", "stages": told}, file)
+        text = Path("dvc.lock").read_text().replace("schema: 2.0", "schema: '2.0'")
+        Path("dvc.lock").write_text(text)
+
+    lock(dvc_md5(DATA / "taxi"))
+    registered("register", "taxi")
+    (row,) = [row for row in standing() if row["candidate"] == "taxi-qlearning"]
+    assert (row["verdict"], row["aliases"]) == ("pass", ["challenger"])
+
+    lock("0" * 32 + ".dir")
+    said = registered("register", "taxi").stdout
+    assert "is left out, it learned from other data: hour9 run --candidate taxi-qlearning" in said
+    assert client.get_registered_model("taxi").aliases == {}
+    assert json.loads(Path("mlruns/receipts/taxi.json").read_text())["candidates"] == {}
+    (row,) = [row for row in standing() if row["candidate"] == "taxi-qlearning"]
+    assert (row["verdict"], row["score"], row["gates"]) == (None, None, [])
 
 
 def test_the_check_says_whether_registry_and_receipt_agree(registered, project, client):

@@ -16,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 
+from hour9.lockfile import entries
 from hour9.params import DATA, LOCK, MODELS, REPORTS
 from hour9.registry.lineage import dvc_md5, git_state, patch
 from hour9.registry.packages import Unusable, check_bytes, unpack
@@ -74,6 +75,21 @@ def judged(task: str, candidate: str) -> Judged:
         evidence_md5=dvc_md5(report / "evidence.parquet"),
         gates_md5=dvc_md5(report / "gates.json"),
         verdict=json.loads((report / "gates.json").read_text())["verdict"],
+    )
+
+
+def of_these_data(task: str, candidate: str) -> bool:
+    """Whether the model learned from the data that lie here now, and its evidence is about both.
+
+    Where one candidate alone runs after a change of source, the others stay behind. dvc.lock knows
+    what their stages read; stages that it does not know were run by hand, for what lies here.
+    """
+    here = {str(place): dvc_md5(place) for place in (DATA / task, MODELS / task / candidate)}
+    known = entries([f"train@{candidate}", f"evaluate@{candidate}"])
+    return all(
+        dep["md5"] == here.get(dep["path"], dep["md5"])
+        for stage in known.values()
+        for dep in stage["deps"]
     )
 
 
