@@ -7,6 +7,7 @@ engine/settings.py, an architecture's own in its topic's settings.py.
 import difflib
 import io
 import json
+import shlex
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -230,7 +231,8 @@ def assign(document: Any, assignment: str) -> str:
         if isinstance(old, CommentedSeq) and Comment.attrib in vars(old):
             setattr(value, Comment.attrib, old.ca)
     section[last] = value
-    return f"{key}: {old!r} → {value!r} (back: --set {key}={as_yaml(old)})"
+    back = shlex.quote(f"{key}={as_yaml(old)}")
+    return f"{key}: {old!r} → {value!r} (back: --set {back})"
 
 
 def as_yaml(value: Any) -> str:

@@ -1,8 +1,8 @@
 """Register: make the registry agree with the outs of a task.
 
-Every candidate judged on the data that lie here becomes a version, with its lineage and its
-verdict: a reject is a result, not an error. `challenger` is the passing candidate that is best on validation; the test split
-chose nothing.
+Every candidate that was judged on the data that lie here becomes a version, with its lineage and
+its verdict: a reject is a result, not an error. `challenger` is the passing candidate that is best
+on validation; the test split chose nothing.
 """
 
 import json

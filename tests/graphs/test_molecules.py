@@ -180,7 +180,7 @@ def test_a_request_that_is_no_graph_is_refused_with_what_one_is(model, graph, me
 def test_a_request_whose_edge_ends_nowhere_is_refused(model):
     graph = {"nodes": [[1, 0, 0]], "edges": [[0, 5, 1, 0]]}
     with pytest.raises(
-        ValueError, match=r"row 0: an edge joins two of its 1 nodes, not \[0\.0, 5\.0\]"
+        ValueError, match=r"row 0: an edge joins two of its 1 nodes; not so \[0\.0, 5\.0\]"
     ):
         TASK.answer(model)(pd.DataFrame({"graph": [json.dumps(graph)]}))
 

@@ -259,6 +259,9 @@ def answer(folder: Path) -> Callable[[pd.DataFrame], pd.DataFrame]:
     """For pairs of nodes of the graph: whether they are joined, and how likely."""
 
     def reply(requests: pd.DataFrame) -> pd.DataFrame:
+        if (same := requests["one"] == requests["other"]).any():
+            node = requests.loc[same, "one"].iloc[0]
+            raise ValueError(f"a pair is two different nodes; got {node} twice")
         found = logits(folder, requests)
         return pd.DataFrame({"joined": (found > 0).numpy(), "probability": found.sigmoid().numpy()})
 

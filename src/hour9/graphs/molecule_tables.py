@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from hour9.graphs.batches import Graphs
+from hour9.graphs.contract import LARGEST
 from hour9.graphs.tables import MOST_EXAMPLES, UnknownNode
 from hour9.task import Tables
 
@@ -74,17 +75,14 @@ def read_graph(texts: list[str], config: dict[str, Any]) -> Tables:
         try:
             graph = json.loads(text)
             x, e = rows(graph["nodes"], width), rows(graph["edges"], 2 + edge_width)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise ValueError(f"row {case} is no graph: {SHAPE}") from None
         if not len(x) or x.shape[1] != width or e.shape[1] != 2 + edge_width:
             raise ValueError(
                 f"row {case}: a node has the numbers {', '.join(config['nodes'])}; an edge source, "
                 f"target, {', '.join(config['edges'])}; got {x.shape} and {e.shape}"
             )
-        if not (np.isfinite(x).all() and np.isfinite(e).all()):
-            raise ValueError(f"row {case}: a number of the graph is not finite")
-        if lost := [edge for edge in e[:, :2].tolist() if not {*edge} <= {*range(len(x))}]:
-            raise ValueError(f"row {case}: an edge joins two of its {len(x)} nodes, not {lost[0]}")
+        check_numbers(case, x, e)
         nodes.append(pd.DataFrame(x, columns=config["nodes"]).assign(case=str(case)))
         nodes[-1]["node"] = np.arange(len(x))
         edges.append(pd.DataFrame(e, columns=[*ENDS, *config["edges"]]).assign(case=str(case)))
@@ -96,6 +94,26 @@ def read_graph(texts: list[str], config: dict[str, Any]) -> Tables:
     }
 
 
+def check_numbers(case: int, x: np.ndarray, e: np.ndarray) -> None:  # (N, F), (E, 2 + D)
+    """Raise ValueError where a request breaks what the contract asks of the data."""
+    if not all((abs(numbers) <= LARGEST).all() for numbers in (x, e)):
+        raise ValueError(f"row {case}: a number of the graph is not finite, or above {LARGEST:.0f}")
+    ends = np.sort(e[:, :2], axis=1)
+    outside = ((ends < 0) | (ends >= len(x)) | (ends % 1 != 0)).any(axis=1)
+    _, first = np.unique(ends, axis=0, return_index=True)
+    again = ~np.isin(np.arange(len(e)), first)
+    for what, wrong in (
+        (f"an edge joins two of its {len(x)} nodes", outside),
+        ("an edge joins two different nodes", ends[:, 0] == ends[:, 1]),
+        ("an edge stands once, in one direction", again),
+    ):
+        if wrong.any():
+            raise ValueError(f"row {case}: {what}; not so {e[wrong.argmax(), :2].tolist()}")
+
+
 def rows(numbers: list[list[float]], width: int) -> np.ndarray:  # (rows, width)
-    """As an array of two dimensions, even where it has no rows."""
-    return np.array(numbers, dtype=float).reshape(len(numbers), -1 if numbers else width)
+    """As an array of two dimensions, even where it has no rows. ValueError for anything else."""
+    found = np.array(numbers) if numbers else np.empty((0, width))
+    if found.ndim != 2 or found.dtype.kind not in "if":
+        raise ValueError("no rows of numbers")
+    return found.astype(float)

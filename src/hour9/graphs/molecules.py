@@ -29,6 +29,7 @@ from hour9.engine.run import Run
 from hour9.engine.weights import load_model, save_model
 from hour9.graphs.atlas import read_atlas
 from hour9.graphs.batches import Graphs, batches
+from hour9.graphs.contract import LARGEST
 from hour9.graphs.gin import GIN
 from hour9.graphs.molecule_tables import edge_columns, in_order, node_columns, read_graph, to_graphs
 from hour9.graphs.set_to_set import SetToSetMPNN
@@ -93,7 +94,7 @@ def contract(tables: Tables) -> dict[str, list[Expectation]]:
 
     def features(names: list[str]) -> list[Expectation]:
         return [
-            expect.ExpectColumnValuesToBeBetween(column=name, min_value=-1e6, max_value=1e6)
+            expect.ExpectColumnValuesToBeBetween(column=name, min_value=-LARGEST, max_value=LARGEST)
             for name in names
         ]
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from hour9.engine.settings import Dropout, Searched, Supervised
 
@@ -11,7 +11,7 @@ class OnNodes(Supervised, frozen=True, extra="forbid"):
     """What every network on one graph may vary."""
 
     batch_size: PositiveInt = Field(512, description="labelled nodes in one update, at most")
-    neighbours: list[int] = Field(
+    neighbours: list[NonNegativeInt] = Field(
         [],
         description="neighbours that a node hears in training, drawn anew at each update, a number "
         "for each layer, the first layer first; 0 is all; an empty list is all in all layers",
@@ -61,7 +61,7 @@ class Gae(Supervised, frozen=True, extra="forbid"):
     architecture: Literal["gae"]
     batch_size: Literal[1] = Field(1, description="all edges are the one batch of an epoch")
     hidden: PositiveInt = Field(32, le=4096, description="width of the hidden layer")
-    channels: PositiveInt = Field(16, le=4096, description="width of an embedding")
+    channels: int = Field(16, ge=2, le=4096, description="width of an embedding")
     feature_dropout: Dropout = Field(0.0, ge=0, lt=1, description="share of feature entries hidden")
     hidden_dropout: Dropout = Field(0.0, ge=0, lt=1, description="share of hidden units hidden")
 
