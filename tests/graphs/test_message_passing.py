@@ -102,6 +102,11 @@ def test_attention_survives_scores_that_would_overflow():
     np.testing.assert_allclose(attention(scored, np.array([0, 0, 1]), 2), [[2], [5]])
 
 
+def test_attention_hears_nothing_along_edges_of_score_minus_infinity():
+    scored = np.array([[0.0, 1.0], [-np.inf, 3.0], [-np.inf, 5.0]])  # node 1 hears nothing at all
+    assert attention(scored, np.array([0, 0, 1]), 2).tolist() == [[1], [0]]
+
+
 LOOPY = EdgeList(np.zeros((3, 0)), np.array([[0, 0, 0, 1], [0, 1, 1, 2]]), np.zeros((4, 0)))
 
 

@@ -63,11 +63,13 @@ def maximum(messages: Floats, target: Ints, n: int) -> Floats:
 def attention(messages: Floats, target: Ints, n: int) -> Floats:  # (E, H, 1 + G) -> (N, H, G)
     """A mean with learnt weights: column 0 of a message is its score, the rest its value.
 
-    Σ_j α_ij v_j with α_ij = exp(s_ij) / Σ_k exp(s_ik), over the edges into i.
+    Σ_j α_ij v_j with α_ij = exp(s_ij) / Σ_k exp(s_ik), over the edges into i. A score of -∞ is
+    an edge unheard.
     """
     score, value = messages[..., :1], messages[..., 1:]
     weight = np.exp(score - maximum(score, target, n)[target])  # the largest is 1: no overflow
-    share = weight / total(weight, target, n)[target]  # (E, H, 1)
+    whole = np.maximum(total(weight, target, n), 1)  # (N, H, 1), less only where nothing is heard
+    share = weight / whole[target]  # (E, H, 1)
     return total(share * value, target, n)
 
 
@@ -163,11 +165,6 @@ def mpnn(
     return propagate(
         x, edges, edge_x, message, aggregate, update=lambda x, heard: x @ root + heard + bias
     )
-
-
-def side_by_side(bias: Floats) -> Update:
-    """What each head heard in one row, and a bias."""
-    return lambda _, heard: heard.reshape(len(heard), bias.size) + bias  # (N, H, G) -> (N, H G)
 
 
 def leaky_relu(x: Floats) -> Floats:
