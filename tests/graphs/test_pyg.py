@@ -96,15 +96,15 @@ def attention_v2() -> Ways:
     )
 
 
-def edge_convolution() -> Ways:
+def edge_convolution(mean: bool = False) -> Ways:
     from torch_geometric.nn import NNConv
 
     from hour9.graphs.pyg import EdgeConvolutionByMessages
 
-    ours = drawn(EdgeConvolution(F, G, D, U))
+    ours = drawn(EdgeConvolution(F, G, D, U, mean))
     network = nn.Sequential(nn.Linear(D, U), nn.ReLU(), nn.Linear(U, F * G))
     theirs = put(
-        NNConv(F, G, network),
+        NNConv(F, G, network, aggr="mean" if mean else "add"),
         {
             "nn.0.weight": ours.units.weight,
             "nn.0.bias": ours.units.bias,
@@ -122,7 +122,11 @@ def edge_convolution() -> Ways:
     )
 
 
-LAYERS = [convolution, attention, attention_v2, edge_convolution]
+def mean_edge_convolution() -> Ways:
+    return edge_convolution(mean=True)
+
+
+LAYERS = [convolution, attention, attention_v2, edge_convolution, mean_edge_convolution]
 
 
 def drawn(layer: nn.Module) -> nn.Module:
@@ -229,12 +233,19 @@ def test_the_mean_and_the_maximum_of_edge_messages_equal_pygs(aggregate):
     torch.testing.assert_close(ours(x, edges, edge_x), ways.theirs(x, edges, edge_x))
 
 
-def test_the_edge_convolutions_own_mean_equals_pygs():
-    from torch_geometric.nn.resolver import aggregation_resolver
-
-    ways = edge_convolution()
-    ways.theirs.aggr_module = aggregation_resolver("mean")
-    ways.ours.mean = True
-    edges = torch.tensor([[1, 2, 0, 3], [0, 0, 1, 1]])
-    x, edge_x = torch.randn(4, F).double(), torch.randn(4, D).double()
-    torch.testing.assert_close(ways.fast(x, edges, edge_x), ways.theirs(x, edges, edge_x))
+@pytest.mark.parametrize("layer", [attention, attention_v2])
+def test_in_training_a_share_of_the_attention_is_dropped_and_the_rest_enlarged(layer):
+    """A node that hears only itself has a share of 1: half of them become 0, the others 2."""
+    torch.manual_seed(0)
+    ways, x = layer(), torch.randn(50, F, dtype=torch.float64)
+    alone = x, torch.zeros(2, 0, dtype=torch.long), torch.zeros(0, D)
+    bias = ways.ours.bias.unflatten(0, (H, G))
+    heard = ways.messages(*alone).unflatten(1, (H, G)) - bias  # (N, H, G)
+    ways.ours.dropout = 0.5
+    for way in (ways.fast, ways.messages):
+        times = (way(*alone).unflatten(1, (H, G)) - bias) / heard
+        kept = times[..., 0] > 1  # (N, H)
+        torch.testing.assert_close(times, 2.0 * kept[..., None].expand_as(times).double())
+        assert 60 < kept.sum() < 140  # of 200, six standard deviations of 7 from the mean
+    ways.ours.eval()
+    torch.testing.assert_close(ways.messages(*alone).unflatten(1, (H, G)) - bias, heard)

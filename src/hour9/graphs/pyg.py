@@ -1,8 +1,9 @@
 """The same layers written as messages, on PyG's `MessagePassing`.
 
 Each takes over a layer of `gcn`, `gat` or `mpnn`, weights and all, and computes the same: the
-general way, edge by edge, beside the fast one. It takes any graph, with parallel edges too, and
-is the place to try a new message. Importing this costs 17 s of CPU: no stage does.
+general way, edge by edge, beside the fast one. In training, attention is dropped as often, but not
+at the same places. It takes any graph, with parallel edges too, and is the place to try a new
+message. Importing this costs 17 s of CPU: no stage does.
 
 Shapes: N nodes, E edges, F features in, G features out, H heads, C channels a head. `edges` is
 (2, E): row 0 the sources, row 1 the targets.
@@ -55,7 +56,7 @@ class AttentionByMessages(MessagePassing):
     def message(self, x_i: Tensor, x_j: Tensor, index: Tensor, size_i: int) -> Tensor:
         score = (self.layer.score_to * x_i + self.layer.score_of * x_j).sum(-1)  # (E, H)
         score = F.leaky_relu(score, SLOPE)
-        return softmax(score, index, num_nodes=size_i)[..., None] * x_j
+        return shares(self.layer, score, index, size_i) * x_j
 
 
 class AttentionV2ByMessages(MessagePassing):
@@ -75,14 +76,22 @@ class AttentionV2ByMessages(MessagePassing):
 
     def message(self, to_i: Tensor, of_j: Tensor, index: Tensor, size_i: int) -> Tensor:
         score = (F.leaky_relu(to_i + of_j, SLOPE) * self.layer.score).sum(-1)  # (E, H)
-        return softmax(score, index, num_nodes=size_i)[..., None] * of_j
+        return shares(self.layer, score, index, size_i) * of_j
+
+
+def shares(
+    layer: GraphAttention | GraphAttentionV2, score: Tensor, index: Tensor, num_nodes: int
+) -> Tensor:  # (E, H) -> (E, H, 1)
+    """α, with the layer's dropout."""
+    share = softmax(score, index, num_nodes=num_nodes)[..., None]
+    return F.dropout(share, layer.dropout, layer.training)
 
 
 class EdgeConvolutionByMessages(MessagePassing):
-    """`EdgeConvolution`, message by message; the mean or the maximum can stand for the sum."""
+    """`EdgeConvolution`, message by message; another `aggregate` can stand for the layer's own."""
 
-    def __init__(self, layer: EdgeConvolution, aggregate: str = "sum"):
-        super().__init__(aggr=aggregate)
+    def __init__(self, layer: EdgeConvolution, aggregate: str | None = None):
+        super().__init__(aggr=aggregate or ("mean" if layer.mean else "sum"))
         self.layer = layer
 
     def forward(self, x: Tensor, edges: Tensor, edge_x: Tensor) -> Tensor:  # (N, F) -> (N, G)
