@@ -1,9 +1,13 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+import networkx
 import numpy as np
 import pytest
+import torch
 from hypothesis import assume, example, given
+from hypothesis import strategies as st
+from scipy.sparse import coo_array
 
 from hour9.graphs.conversions import (
     from_networkx,
@@ -59,20 +63,35 @@ def test_a_form_gives_any_graph_back(form):
 
 
 def test_a_networkx_graph_gives_any_graph_back():
-    def with_columns(graph: EdgeList) -> EdgeList:  # no node is left to tell how wide x was
-        return graph if len(graph.x) else replace(graph, x=np.zeros((0, 0)))
-
-    @given(...)
-    @example(EMPTY)
-    @example(EVERYTHING)
-    def holds(graph: EdgeList) -> None:
-        same(from_networkx(to_networkx(graph)), with_columns(graph))
-
-    holds()
+    round_trip_of_every_kind(lambda graph: from_networkx(to_networkx(graph)))
 
 
-def test_a_pyg_data_gives_any_graph_back():
+@pytest.fixture
+def double_precision():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def test_a_pyg_data_of_double_precision_gives_any_graph_back(double_precision):
     round_trip_of_every_kind(lambda graph: from_pyg(to_pyg(graph), graph.directed))
+
+
+@given(...)
+def test_a_pyg_data_holds_float32_as_its_layers_expect(graph: EdgeList):
+    def rounded(features: np.ndarray) -> np.ndarray:
+        return features.astype(np.float32).astype(np.float64)
+
+    expected = replace(graph, x=rounded(graph.x), edge_x=rounded(graph.edge_x))
+    same(from_pyg(to_pyg(graph), graph.directed), expected)
+
+
+def test_a_layer_of_pyg_takes_a_graph_from_here():
+    from torch_geometric.nn import NNConv
+
+    data = to_pyg(graph_of((0, 1), (2, 2), d=2, directed=False))
+    layer = NNConv(1, 3, torch.nn.Linear(2, 3))
+    assert layer(data.x, data.edge_index, data.edge_attr).shape == (4, 3)
 
 
 @given(...)
@@ -95,8 +114,6 @@ def test_a_scipy_matrix_gives_the_graph_back_with_at_most_one_number_an_edge(gra
 
 @given(...)
 def test_scipy_networkx_and_pyg_count_the_edges_as_the_matrix_does(graph: EdgeList):
-    import networkx
-
     bare = replace(graph, edge_x=np.zeros((graph.edges.shape[1], 0)))
     expected = Matrix.of(bare).count
     np.testing.assert_array_equal(to_scipy(bare).toarray(), expected)
@@ -116,12 +133,41 @@ def test_an_undirected_edge_stands_at_both_ends_and_a_loop_once():
 
 
 def test_a_networkx_graph_of_names_becomes_positions():
-    import networkx
-
     path = networkx.Graph([("b", "a"), ("b", "c")])
     found = from_networkx(path)
     assert found.edges.tolist() == [[0, 0], [1, 2]]  # b is node 0
     assert not found.directed
+
+
+def test_networkx_features_may_be_lone_numbers_and_other_attributes_are_not_read():
+    found = networkx.Graph()
+    found.add_nodes_from(["a", "b"], x=2)
+    found.add_edge("a", "b", x=0.5, weight=7)
+    graph = from_networkx(found)
+    assert (graph.x.tolist(), graph.edge_x.tolist()) == ([[2], [2]], [[0.5]])
+
+
+@pytest.mark.parametrize("x", [None, [1.0], [[1.0, 2.0]], "text"])
+def test_networkx_features_that_differ_from_the_others_are_refused_by_name(x):
+    found = to_networkx(EdgeList(np.zeros((2, 2)), np.array([[0], [1]]), np.zeros((1, 2))))
+    found.add_node("odd", x=x)
+    with pytest.raises(BadGraph, match=r"all nodes .* 1 do not have 2, e\.g\. \['odd'\]"):
+        from_networkx(found)
+    found.add_node("odd", x=[1, 2])
+    found.add_edge(1, "odd", x=x)
+    with pytest.raises(BadGraph, match=r"all edges .* 1 do not have 2, e\.g\. \[\(1, 'odd'\)\]"):
+        from_networkx(found)
+
+
+def test_a_pyg_data_may_have_gradients_shorter_numbers_and_no_edges():
+    from torch_geometric.data import Data
+
+    learnt = torch.ones(2, 1, requires_grad=True)
+    ends = torch.tensor([[0], [1]], dtype=torch.int32)
+    found = from_pyg(Data(x=learnt, edge_index=ends, edge_attr=torch.ones(1)), directed=True)
+    same(found, EdgeList(np.ones((2, 1)), np.array([[0], [1]]), np.ones((1, 1))))
+    bare = Data(x=learnt, edge_index=ends[:, :0], edge_attr=torch.ones(0))
+    assert from_pyg(bare, directed=True).edge_x.shape == (0, 1)
 
 
 def test_parallel_edges_with_features_do_not_fit_a_matrix():
@@ -134,10 +180,59 @@ def test_several_features_do_not_fit_a_scipy_matrix():
         to_scipy(graph_of((0, 1), d=2))
 
 
-def test_a_matrix_that_is_not_symmetric_is_no_undirected_graph():
+X = np.zeros((2, 1))
+
+
+def from_pyg_one_way() -> EdgeList:
+    from torch_geometric.data import Data
+
+    return from_pyg(Data(edge_index=torch.tensor([[1], [0]]), num_nodes=2), directed=False)
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        Matrix(X, np.array([[0, 0], [1, 0]]), np.zeros((2, 2, 0)), directed=False).edge_list,
+        Csr(X, np.array([0, 0, 1]), np.array([0]), np.zeros((1, 0)), directed=False).edge_list,
+        AdjacencyList(X, [[], [(0, np.zeros(0))]], 0, directed=False).edge_list,
+        lambda: from_scipy(coo_array(([0.0], ([1], [0])), (2, 2)), X, False, weighted=False),
+        from_pyg_one_way,
+    ],
+    ids=["matrix", "csr", "adjacency-list", "scipy", "pyg"],
+)
+def test_an_edge_that_stands_one_way_only_is_not_undirected(read):
+    with pytest.raises(BadGraph, match=r"1 do not, e\.g\. .* \[\(1, 0, \[\]\)\]"):
+        read()
+
+
+@given(graph=..., data=st.data())
+def test_no_stored_edge_of_an_undirected_graph_can_be_lost_or_changed(
+    graph: EdgeList, data: st.DataObject
+):
+    edges, edge_x = replace(graph, directed=False).both_ways()
+    proper = np.flatnonzero(edges[0] != edges[1])
+    assume(proper.size)
+    one = data.draw(st.sampled_from(proper.tolist()))
+    with pytest.raises(BadGraph, match="both ways"):
+        EdgeList.from_both_ways(
+            graph.x, np.delete(edges, one, 1), np.delete(edge_x, one, 0), directed=False
+        )
+    assume(edge_x.shape[1])
+    edge_x[one, 0] = 7
+    with pytest.raises(BadGraph, match="both ways"):
+        EdgeList.from_both_ways(graph.x, edges, edge_x, directed=False)
+
+
+def test_parallel_edges_with_the_same_sum_are_not_the_same():
+    matrix = coo_array(([1.0, 2.0, 3.0], ([0, 0, 1], [1, 1, 0])), (2, 2))
+    with pytest.raises(
+        BadGraph, match=r"\[\(0, 1, \[1.0\]\), \(0, 1, \[2.0\]\), \(1, 0, \[3.0\]\)\]"
+    ):
+        from_scipy(matrix, X, directed=False)
+
+
+def test_a_scipy_matrix_of_another_size_is_refused():
     matrix = to_scipy(graph_of((0, 1)))
-    with pytest.raises(BadGraph, match="symmetric"):
-        from_scipy(matrix, np.zeros((4, 1)), directed=False)
     with pytest.raises(BadGraph, match=r"expected a matrix \(3, 3\), got \(4, 4\)"):
         from_scipy(matrix, np.zeros((3, 1)), directed=True)
 
@@ -145,6 +240,19 @@ def test_a_matrix_that_is_not_symmetric_is_no_undirected_graph():
 def test_edges_to_no_node_are_refused_by_name():
     with pytest.raises(BadGraph, match=r"2 edges end at no node, e\.g\. \[\[0, 4\], \[-1, 0\]\]"):
         graph_of((0, 1), (0, 4), (-1, 0))
+    with pytest.raises(BadGraph, match=r"e\.g\. \[\[0\.5, 1\.0\], \[nan, 1\.0\]\]; the 2 nodes"):
+        EdgeList(X, np.array([[0.5, 0, np.nan], [1, 1, 1]]), np.zeros((3, 0)))
+
+
+@pytest.mark.parametrize("name", ["x", "edges", "edge_x"])
+def test_what_is_no_number_is_refused_by_name(name):
+    with pytest.raises(BadGraph, match=rf"expected numbers in {name}, got <U1, e\.g\. \['0', "):
+        replace(graph_of((0, 0), (0, 0), n=2, d=1), **{name: np.full((2, 2), "0")})
+
+
+def test_numbers_of_other_types_are_kept_in_double_precision():
+    short = EdgeList(np.ones((2, 1), np.float32), np.array([[0.0], [1.0]]), np.array([[True]]))
+    same(short, EdgeList(np.ones((2, 1)), np.array([[0], [1]]), np.ones((1, 1))))
 
 
 def test_arrays_that_do_not_fit_one_another_are_refused():

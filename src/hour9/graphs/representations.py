@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+NUMBERS = "biuf"
+"""The kinds of NumPy's types that are real numbers."""
+
 MOST_EXAMPLES = 5
 
 
@@ -26,7 +29,10 @@ class BadGraph(ValueError):  # noqa: N818 - reads as a sentence where it is rais
 
 @dataclass(frozen=True)
 class EdgeList:
-    """Coordinates (COO): one column for each edge. Raises BadGraph, with the edges at fault."""
+    """Coordinates (COO): one column for each edge. Raises BadGraph, with the edges at fault.
+
+    Numbers of any type are taken, and kept as float64 and int64.
+    """
 
     x: Floats  # (N, F), F may be 0
     edges: Ints  # (2, E), row 0 the sources, row 1 the targets
@@ -34,16 +40,22 @@ class EdgeList:
     directed: bool = True
 
     def __post_init__(self) -> None:
+        for name in ("x", "edges", "edge_x"):
+            if (array := getattr(self, name)).dtype.kind not in NUMBERS:
+                found = array.flat[:MOST_EXAMPLES].tolist()
+                raise BadGraph(f"expected numbers in {name}, got {array.dtype}, e.g. {found}")
         shapes = f"x {self.x.shape}, edges {self.edges.shape}, edge_x {self.edge_x.shape}"
         if self.x.ndim != 2 or self.edge_x.ndim != 2 or self.edges.shape != (2, len(self.edge_x)):
             raise BadGraph(f"expected x (N, F), edges (2, E) and edge_x (E, D), got {shapes}")
-        outside = ((self.edges < 0) | (self.edges >= len(self.x))).any(axis=0)
+        outside = ~np.isin(self.edges, np.arange(len(self.x))).all(axis=0)
         if outside.any():
             found = self.edges[:, outside].T[:MOST_EXAMPLES].tolist()
             raise BadGraph(
-                f"{outside.sum()} edges end at no node, e.g. {found}; nodes are 0 to "
-                f"{len(self.x) - 1}"
+                f"{outside.sum()} edges end at no node, e.g. {found}; the {len(self.x)} nodes are "
+                f"the whole numbers from 0"
             )
+        for name, kind in (("x", np.float64), ("edges", np.int64), ("edge_x", np.float64)):
+            object.__setattr__(self, name, getattr(self, name).astype(kind, copy=False))
 
     def ordered(self) -> EdgeList:
         """The same graph in the one order that all lists of its edges share."""
@@ -63,11 +75,32 @@ class EdgeList:
 
     @classmethod
     def from_both_ways(cls, x: Floats, edges: Ints, edge_x: Floats, directed: bool) -> EdgeList:
-        """The inverse of `both_ways`, in order."""
-        if not directed:
-            once = edges[0] <= edges[1]
-            edges, edge_x = edges[:, once], edge_x[once]
-        return cls(x, edges, edge_x, directed).ordered()
+        """The inverse of `both_ways`, in order.
+
+        Raises BadGraph where an undirected edge does not stand the other way, with equal features.
+        """
+        stored = cls(x, edges, edge_x, directed)
+        if directed:
+            return stored.ordered()
+        if (lone := stored.without_reverse()).any():
+            ends, features = stored.edges[:, lone], stored.edge_x[lone]
+            found = list(zip(*ends.tolist(), features.tolist(), strict=True))[:MOST_EXAMPLES]
+            raise BadGraph(
+                f"an undirected edge stands both ways, with equal features; {lone.sum()} do not, "
+                f"e.g. (source, target, features) {found}: add what is missing, or say "
+                f"directed=True"
+            )
+        once = stored.edges[0] <= stored.edges[1]
+        return replace(stored, edges=stored.edges[:, once], edge_x=stored.edge_x[once]).ordered()
+
+    def without_reverse(self) -> NDArray[np.bool_]:  # (E,)
+        """Which edges stand more often than their reverse with equal features; NaN equals NaN."""
+        value = np.unique(self.edge_x, return_inverse=True)[1].reshape(self.edge_x.shape)
+        there, back = (np.column_stack([*ends, value]) for ends in (self.edges, self.edges[::-1]))
+        both = np.concatenate([there, back])  # (2 E, 2 + D)
+        kind = np.unique(both, axis=0, return_inverse=True)[1]  # (2 E,)
+        surplus = np.bincount(kind, np.repeat([1, -1], len(there)))
+        return surplus[kind[: len(there)]] > 0
 
 
 @dataclass(frozen=True)
