@@ -52,3 +52,9 @@ def test_a_program_gets_numbers_and_a_terminal_colours(capsys, monkeypatch):
     shown = capsys.readouterr().out
     assert "48;2;160;0;0mdull" in shown  # the strongest, against: full red
     assert "[not]" in shown
+
+
+def test_a_second_candidate_is_refused_and_not_run_in_the_place_of_the_first(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["run", "--candidate", "nodes-gcn", "--candidate", "nodes-gat"])
+    assert "--candidate takes one name; run them one after the other" in capsys.readouterr().err

@@ -7,6 +7,7 @@ import atexit
 import gc
 import os
 import sys
+from typing import Any
 
 from hour9 import ask, bring_up, release, standing
 from hour9.params import PARAMS
@@ -49,15 +50,30 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
 
 
+class Once(argparse.Action):
+    """An option of which the last would win, and the others be forgotten without a word."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option: str | None = None,
+    ) -> None:
+        if getattr(namespace, self.dest):
+            parser.error(f"{option} takes one name; run them one after the other, or all")
+        setattr(namespace, self.dest, values)
+
+
 def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
     top = argparse.ArgumentParser(prog="hour9", description=__doc__)
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
     add = commands.add_parser("run", help="bring the pipeline, or a part of it, up to date")
-    add.add_argument("--topic", default="", help="only the tasks of this topic")
-    add.add_argument("--task", default="", help="only this task")
-    add.add_argument("--candidate", default="", help="only this candidate")
+    add.add_argument("--topic", default="", action=Once, help="only the tasks of this topic")
+    add.add_argument("--task", default="", action=Once, help="only this task")
+    add.add_argument("--candidate", default="", action=Once, help="only this candidate")
     add.add_argument(
         "--set",
         action="append",

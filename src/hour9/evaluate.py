@@ -30,7 +30,8 @@ def evaluate(name: str) -> None:
     report.mkdir(parents=True, exist_ok=True)
     evidence.to_parquet(report / "evidence.parquet", index=False)
     metric = task.metric if isinstance(task.metric, str) else task.metric(tables)
-    metrics = {"metric": metric, **summary(evidence), "megabytes": megabytes(model)}
+    more = task.measure(model, tables) if task.measure else {}
+    metrics = {"metric": metric, **summary(evidence), **more, "megabytes": megabytes(model)}
     (report / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     pictures = report / "pictures"
     shutil.rmtree(pictures, ignore_errors=True)

@@ -108,6 +108,9 @@ class Task:
     perturb: Callable[[Tables, int], Tables] | None = None
     """Test cases with their tables, a seed -> the same cases, a little worse to make out."""
 
+    measure: Callable[[Path, Tables], dict[str, float]] | None = None
+    """Model folder, tables -> what else is told of the test cases, beside their mean score."""
+
     draw: Callable[[Path, Tables, Path], None] | None = None
     """Model folder, tables, a folder that is there -> pictures in it, PNG or GIF: what the model
     looks at. The same model gives the same bytes; the file's name is the picture's title."""

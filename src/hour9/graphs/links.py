@@ -273,8 +273,20 @@ def example(tables: Tables) -> pd.DataFrame:
     return tables["cases"][["one", "other"]].head(3)
 
 
-def draw(folder: Path, tables: Tables, pictures: Path) -> None:
-    """Both curves beside the counts', and the embeddings in two dimensions."""
+def measure(folder: Path, tables: Tables) -> dict[str, float]:
+    """How well the model and the two counts rank the test pairs."""
+    scores, target = on_test(folder, tables)
+    return {
+        f"{name}/{way.replace('–', '-')}": value  # as MLflow allows
+        for way, found in scores.items()
+        for name, value in ranking(found, target).items()
+    }
+
+
+def on_test(
+    folder: Path, tables: Tables
+) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.int64]]:
+    """The test pairs' scores by each way to find edges, and whether they are joined."""
     cases = tables["cases"]
     test = (cases["split"] == "test").to_numpy()
     scores = {
@@ -282,7 +294,12 @@ def draw(folder: Path, tables: Tables, pictures: Path) -> None:
         "Adamic–Adar": counted(adamic_adar, tables)[test],
         "common neighbours": counted(common_neighbours, tables)[test],
     }
-    figure = draw_ranking(scores, cases["target"].to_numpy(np.int64)[test])
+    return scores, cases["target"].to_numpy(np.int64)[test]
+
+
+def draw(folder: Path, tables: Tables, pictures: Path) -> None:
+    """Both curves beside the counts', and the embeddings in two dimensions."""
+    figure = draw_ranking(*on_test(folder, tables))
     figure.savefig(pictures / "held-out_edges_against_pairs_without_one.png", dpi=110)
     saved = load_file(folder / EMBEDDINGS)
     labels = tables["nodes"].set_index("node")["label"].loc[saved["nodes"].numpy()].to_numpy()
@@ -316,6 +333,7 @@ TASK = Task(
     example=example,
     requests=requests,
     describe=describe,
+    measure=measure,
     draw=draw,
     perturb=perturb,
 )

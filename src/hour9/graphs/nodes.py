@@ -184,7 +184,8 @@ def mark(shares: Tensor, known: Batch) -> float:  # (N, K)
     """Accuracy, which moves in steps, less a tenth of the mean surprise, which does not."""
     shares, target = shares[known["position"]], known["target"]
     accuracy = (shares.argmax(dim=1) == target).float().mean()
-    return (accuracy - SURPRISE * F.nll_loss(shares.log(), target)).item()
+    least = torch.finfo(shares.dtype).tiny  # a share may be rounded to 0
+    return (accuracy - SURPRISE * F.nll_loss(shares.clamp_min(least).log(), target)).item()
 
 
 def labelled(graph: Graph, cases: pd.DataFrame, split: str) -> Batch:

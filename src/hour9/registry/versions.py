@@ -26,6 +26,8 @@ CHALLENGER = "challenger"
 JUDGED = "hour9.promotion"
 """Tag of a version: what `promote` judged about it, as JSON."""
 EVIDENCE = ("evidence.parquet", "metrics.json", "gates.json", "curve.json")
+SCORES = ("train", "validation", "test", "baseline")
+"""Those of the metrics that are means of scores."""
 PACKAGE = Path(__file__).parent.parent
 CODE = ("__init__.py", "params.py", "task.py", "engine", "sources")  # and the topic's folder
 REQUIREMENTS = (
@@ -128,8 +130,8 @@ def ensure_version(
         curve = json.loads((report / "curve.json").read_text())
         run_id = rebuild_run(item.candidate, settings, curve, model)
     metrics = json.loads((report / "metrics.json").read_text())
-    for name in ("train", "validation", "test", "baseline"):
-        client.log_metric(run_id, f"{name}_score", metrics[name])
+    for name in metrics.keys() - {"metric"}:
+        client.log_metric(run_id, f"{name}_score" if name in SCORES else name, metrics[name])
     client.log_artifacts(run_id, str(report), "report")
     git = git_state()
     if git["git_dirty"] == "true":
