@@ -7,8 +7,9 @@ Each graph is generated on the spot, piece by piece, as arrays on disk that are 
 step touches the rows it needs. A size and a way is a process of its own. Memory is the most that
 training adds to the process after its imports, without the pages of mapped files, which belong to
 the disk's cache and are given back when others need them. A step trains a two-layer GCN on 512
-nodes of 4,096 with a label, or on all of them and what lies around them. Both are the candidate's
-own code, switched by its parameter `neighbours`.
+nodes of 4,096 with a label, or on all of them and what lies around them. The steps are the
+candidate's own, switched by its parameter `neighbours`; the candidate keeps the graph's arrays in
+memory where these are mapped.
 """
 
 import os
