@@ -66,8 +66,10 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_source_that_it_cannot_read_is_refused_with_those_it_can():
-    with pytest.raises(UnknownName, match="no source 'path'; it reads embedded, planetoid, hub"):
-        TASK.ingest(SOURCE.model_copy(update={"kind": "path"}))
+    with pytest.raises(
+        UnknownName, match="no source 'web'; it reads embedded, path, planetoid, hub"
+    ):
+        TASK.ingest(SOURCE.model_copy(update={"kind": "web"}))
 
 
 def test_degrees_count_both_ends_of_an_edge(tables):

@@ -41,6 +41,7 @@ from hour9.graphs.receptive_field import (
 from hour9.graphs.settings import OnNodes
 from hour9.graphs.tables import Graph, find, lose_edges
 from hour9.sources.fingerprints import of_arrays
+from hour9.sources.graph_files import read_graph_files
 from hour9.sources.planetoid import download, read_planetoid
 from hour9.task import Answer, Source, Tables, Task, UnknownName
 
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
 READERS: dict[str, Callable[[Source], Tables]] = {
     "embedded": read_digits,
+    "path": lambda source: read_graph_files(Path(source.root), source.seed),
     "planetoid": lambda source: read_planetoid(Path(source.root), source.name),
     "hub": lambda source: read_planetoid(download(source.name), source.name),
 }
