@@ -56,8 +56,8 @@ def pairs(table: pd.DataFrame, *columns: str) -> set[tuple[int, int]]:
 
 
 def test_a_source_that_it_cannot_read_is_refused_with_those_it_can():
-    with pytest.raises(UnknownName, match="no source 'path'; it reads embedded, planetoid, hub"):
-        TASK.ingest(SOURCE.model_copy(update={"kind": "path"}))
+    with pytest.raises(UnknownName, match="no source 'web'; it reads embedded, path, planetoid, hub"):
+        TASK.ingest(SOURCE.model_copy(update={"kind": "web"}))
 
 
 def test_the_edges_held_out_are_real_and_are_not_in_the_graph(tables):
