@@ -30,6 +30,13 @@ def arrays() -> dict[str, np.ndarray]:
     }
 
 
+def with_cell(name: str, place: int | tuple[int, int], value: float) -> dict[str, np.ndarray]:
+    """One array with one number overwritten."""
+    array = arrays()[name].astype(float)
+    array[place] = value
+    return {name: array}
+
+
 def test_what_varies_has_columns_and_a_bond_stands_once(tmp_path):
     np.savez(tmp_path / "toy.npz", **arrays())
     tables = read_molecules(tmp_path / "toy.npz", seed=0)
@@ -65,12 +72,49 @@ def test_esol_has_its_published_size_and_a_molecule_is_in_one_split_only():
         ({"group": np.array([0, 1])}, r"group is \(2,\) where \(3,\) was expected"),
         ({"x": np.zeros((7, 4))}, r"x is \(7, 4\) where \(7, 9\) was expected"),
         ({"y": np.array([1.0, None, 2.0])}, "no file of arrays"),  # would be unpickled
+        ({"y": np.ones((3, 1))}, "y has 2 dimensions where 1 were expected"),
+        ({"y": np.array(3.0)}, "y has 0 dimensions where 1 were expected"),
+        ({"group": np.array(["a", "b", "a"])}, "group holds <U1 where numbers were expected"),
+        (with_cell("x", (5, 0), np.nan), r"whole numbers were expected, but x\[5, 0\] is nan"),
+        (with_cell("x", (2, 3), np.inf), r"x\[2, 3\] is inf"),
+        (with_cell("edge_attr", (1, 0), 1.5), r"edge_attr\[1, 0\] is 1\.5"),
+        (with_cell("node_ptr", 1, 2.5), r"node_ptr\[1\] is 2\.5"),
+        ({"node_ptr": np.array([])}, r"node_ptr begins with \[\] where \[0\] was expected"),
+        (with_cell("node_ptr", 0, 5), r"node_ptr begins with \[5\] where \[0\] was expected"),
+        (with_cell("edge_ptr", 1, 5), r"edge_ptr falls to 4 at \[2\]"),
+        (with_cell("edge_index", (0, 0), 1), "both ways; without a way back: .* of molecule 0"),
+        (  # as if each edge stood once, source > target
+            {"edge_index": np.tile([[1, 1, 2, 2], [0, 0, 1, 1]], 2)},
+            "without a way back: 1 → 0 of molecule 0, .* and 5 more",
+        ),
     ],
 )
 def test_a_broken_file_is_refused_in_words(tmp_path, changed, message):
     found = {name: a for name, a in (arrays() | changed).items() if a is not None}
     np.savez(tmp_path / "toy.npz", **found)
     with pytest.raises(BadFile, match=message):
+        read_molecules(tmp_path / "toy.npz", seed=0)
+
+
+def test_whole_numbers_may_be_written_as_floating_point(tmp_path):
+    np.savez(tmp_path / "whole.npz", **arrays())
+    np.savez(tmp_path / "float.npz", **{name: a.astype(float) for name, a in arrays().items()})
+    whole, found = (read_molecules(tmp_path / f"{name}.npz", seed=0) for name in ("whole", "float"))
+    assert found["nodes"].equals(whole["nodes"])
+    assert found["edges"].equals(whole["edges"])
+
+
+@pytest.mark.parametrize("labels", [[1, 0, 1], ["1", "0", "1"], [True, False, True]])
+def test_whole_numbers_and_text_to_find_are_classes(tmp_path, labels):
+    np.savez(tmp_path / "toy.npz", **arrays() | {"y": np.array(labels)})
+    found = read_molecules(tmp_path / "toy.npz", seed=0)["cases"]["target"]
+    assert found.tolist() == [f"class {label}" for label in labels]
+
+
+def test_an_array_alone_is_no_file_of_arrays(tmp_path):
+    np.save(tmp_path / "toy.npy", arrays()["y"])
+    (tmp_path / "toy.npy").rename(tmp_path / "toy.npz")
+    with pytest.raises(BadFile, match="no file of arrays"):
         read_molecules(tmp_path / "toy.npz", seed=0)
 
 

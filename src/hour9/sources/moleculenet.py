@@ -1,17 +1,20 @@
-"""Molecules with a measured number, as arrays in one NumPy file: ESOL (Wu et al. 2018).
+"""Molecules with a measured number or a class, as arrays in one NumPy file: ESOL (Wu et al. 2018).
 
 The file holds PyG's features of each atom and bond (`torch_geometric.utils.from_smiles`), molecule
-after molecule; what they mean stands in ATOM and BOND. Nothing in it is unpickled.
+after molecule; what they mean stands in ATOM and BOND. `y` is a number to estimate where its type
+is floating-point; whole numbers and text are classes. Nothing in it is unpickled.
 """
 
+import zlib
 from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
+from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
-from hour9.sources.tudataset import BadFile
+from hour9.sources.tudataset import BadFile, some
 from hour9.task import Tables
 
 ATOM = (
@@ -39,6 +42,8 @@ DIMENSIONS = {  # of each array; `group` is the same number for the same molecul
     "y": 1,
     "group": 1,
 }
+POINTERS = ("node_ptr", "edge_ptr")  # where each molecule begins, and the last one ends
+NUMBERS, TEXT = "biuf", "U"  # NumPy's kinds of types
 SHARES = (0.8, 0.1)  # train and validation; the rest is test, as in MoleculeNet
 
 
@@ -51,7 +56,7 @@ def read_molecules(path: Path, seed: int) -> Tables:
     count = len(arrays["y"])
     case = np.arange(count).astype(str)
     nodes, edges = np.diff(arrays["node_ptr"]), np.diff(arrays["edge_ptr"])
-    ends = arrays["edge_index"].astype(np.int64)
+    ends = arrays["edge_index"]
     once = ends[0] <= ends[1]
     return {
         "nodes": pd.concat(
@@ -72,40 +77,98 @@ def read_molecules(path: Path, seed: int) -> Tables:
             {
                 "case": case,
                 "split": deal(arrays["group"], seed),
-                "target": arrays["y"].astype(np.float64).round(6),
+                "target": targets(arrays["y"]),
             }
         ),
     }
 
 
 def read_arrays(path: Path) -> dict[str, NDArray]:
-    """The arrays, once it is sure that they fit together."""
+    """The arrays, all but `y` of whole numbers, once it is sure that they fit together."""
+    arrays = load(path)
+    if wrong := malformed(arrays):
+        raise BadFile(f"{path}: {'; '.join(wrong)}")
+    arrays |= {name: arrays[name].astype(np.int64) for name in DIMENSIONS if name != "y"}
+    if wrong := misfits(arrays) or without_way_back(arrays):
+        raise BadFile(f"{path}: {'; '.join(wrong)}")
+    return arrays
+
+
+def load(path: Path) -> dict[str, NDArray]:
+    """What the file holds under the names of DIMENSIONS."""
     if not path.exists():
         raise FileNotFoundError(f"there is no {path}")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if lacking := sorted(DIMENSIONS.keys() - set(file.files)):
-                raise BadFile(f"{path} lacks the arrays {', '.join(lacking)}")
-            arrays = {name: file[name] for name in DIMENSIONS}
-    except (ValueError, BadZipFile, EOFError) as error:
+        with path.open("rb") as packed, NpzFile(packed, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in DIMENSIONS if name in file.files}
+    except (ValueError, EOFError, BadZipFile, zlib.error) as error:
         raise BadFile(f"{path} is no file of arrays: {error}") from None
-    count = len(arrays["y"])
+    if lacking := sorted(DIMENSIONS.keys() - arrays.keys()):
+        raise BadFile(f"{path} lacks the arrays {', '.join(lacking)}")
+    return arrays
+
+
+def malformed(arrays: dict[str, NDArray]) -> list[str]:
+    """Arrays of other dimensions, or that hold anything but whole numbers; `y` alone may."""
+    wrong = []
+    for name, dimensions in DIMENSIONS.items():
+        array = arrays[name]
+        if array.ndim != dimensions:
+            wrong.append(f"{name} has {array.ndim} dimensions where {dimensions} were expected")
+        elif array.dtype.kind not in NUMBERS + (TEXT if name == "y" else ""):
+            wrong.append(f"{name} holds {array.dtype} where numbers were expected")
+        elif name != "y":
+            places = np.argwhere(~np.isfinite(array) | (array != np.rint(array)))
+            shown = [f"{name}{place.tolist()} is {array[tuple(place)]}" for place in places]
+            if shown:
+                wrong.append(f"whole numbers were expected, but {some(shown)}")
+    return wrong
+
+
+def misfits(arrays: dict[str, NDArray]) -> list[str]:
+    """Pointers that do not rise from 0, or else arrays that are shorter or longer than they say."""
+    wrong = []
+    for name in POINTERS:
+        pointer = arrays[name]
+        if pointer[:1].tolist() != [0]:
+            wrong.append(f"{name} begins with {pointer[:1].tolist()} where [0] was expected")
+        if (falls := np.flatnonzero(np.diff(pointer) < 0) + 1).size:
+            wrong.append(f"{name} falls to {pointer[falls[0]]} at [{falls[0]}]")
+    if wrong:
+        return wrong
+    count, nodes, edges = len(arrays["y"]), *(int(arrays[name][-1]) for name in POINTERS)
     wanted = {
-        "x": (int(arrays["node_ptr"][-1]), len(ATOM)),
-        "edge_index": (2, int(arrays["edge_ptr"][-1])),
-        "edge_attr": (int(arrays["edge_ptr"][-1]), len(BOND)),
+        "x": (nodes, len(ATOM)),
+        "edge_index": (2, edges),
+        "edge_attr": (edges, len(BOND)),
         "node_ptr": (count + 1,),
         "edge_ptr": (count + 1,),
         "group": (count,),
     }
-    wrong = [
+    return [
         f"{name} is {arrays[name].shape} where {shape} was expected"
         for name, shape in wanted.items()
         if arrays[name].shape != shape
     ]
-    if wrong:
-        raise BadFile(f"{path}: {'; '.join(wrong)}")
-    return arrays
+
+
+def without_way_back(arrays: dict[str, NDArray]) -> list[str]:
+    """Edges that are walked one way only: the other one would be lost without a word."""
+    sizes = np.diff(arrays["edge_ptr"])
+    molecule, (source, target) = np.arange(len(sizes)).repeat(sizes), arrays["edge_index"]
+    walked = pd.MultiIndex.from_arrays([molecule, source, target])
+    lost = walked[~walked.isin(pd.MultiIndex.from_arrays([molecule, target, source]))]
+    if not len(lost):
+        return []
+    shown = some([f"{a} → {b} of molecule {m}" for m, a, b in lost])
+    return [f"edge_index must have each edge both ways; without a way back: {shown}"]
+
+
+def targets(y: NDArray) -> NDArray[np.float64] | list[str]:
+    """Numbers to estimate, or the names of classes."""
+    if y.dtype.kind == "f":
+        return y.astype(np.float64).round(6)
+    return [f"class {label}" for label in y]
 
 
 def counted(sizes: NDArray) -> NDArray:

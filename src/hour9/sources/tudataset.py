@@ -3,6 +3,7 @@
 Labels of nodes and edges become a column each, 1 where it is theirs; attributes stay numbers.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +102,12 @@ def read_numbers(path: Path, kind: type) -> NDArray:  # (lines, numbers a line)
     if not numbers.size:
         raise BadFile(f"{path} is empty")
     return numbers
+
+
+def some(found: Sequence[object]) -> str:
+    """The first few, and how many more there are."""
+    more = len(found) - MOST_EXAMPLES
+    return ", ".join(map(str, found[:MOST_EXAMPLES])) + (f" and {more} more" if more > 0 else "")
 
 
 def within(path: Path, numbers: NDArray[np.int64], last: int, what: str) -> None:
