@@ -7,7 +7,7 @@ import pickle
 import struct
 from collections import defaultdict
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ from hour9.engine.run import Run
 from hour9.engine.settings import load_settings
 from hour9.graphs.nodes import TASK
 from hour9.sources.planetoid import RefusedPickle, download, paths, read_pickle, read_planetoid
+from hour9.sources.tudataset import BadFile
 from hour9.task import Source, Tables, UnknownName, without_test
 from hour9.validate import check
 
@@ -44,10 +45,8 @@ def as_in_2016(thing: object) -> bytes:
     return text.replace(b"cscipy.sparse._csr\n", b"cscipy.sparse.csr\n")
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small graph in Planetoid's files, under CiteSeer's name."""
-    root = tmp_path_factory.mktemp("planetoid")
+def small_graph() -> dict[str, Any]:
+    """What Planetoid's files hold of a small graph."""
     draw = np.random.default_rng(0)
     rows = KNOWN + len(TEST)
     tf_idf = draw.random((rows, WORDS)) * (draw.random((rows, WORDS)) < 0.2)  # as in PubMed
@@ -59,7 +58,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         graph[a].append(b)  # some join a node to itself
         graph[b].append(a)
     graph[0] += graph[0][:3]  # and some stand twice
-    parts = {
+    return {
         "x": words[:LABELLED],
         "allx": words[:KNOWN],
         "tx": words[KNOWN:],
@@ -67,11 +66,24 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "ally": labels[:KNOWN],
         "ty": labels[KNOWN:],
         "graph": graph,
+        "test.index": TEST,
     }
+
+
+def write(root: Path, parts: dict[str, Any]) -> None:
+    """Planetoid's files, under CiteSeer's name."""
     for part, path in paths(root, "CiteSeer").items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        text = "".join(f"{node}\n" for node in TEST).encode()
-        path.write_bytes(text if part == "test.index" else as_in_2016(parts[part]))
+        if part == "test.index":
+            path.write_text("".join(f"{node}\n" for node in parts[part]))
+        else:
+            path.write_bytes(as_in_2016(parts[part]))
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("planetoid")
+    write(root, small_graph())
     return root
 
 
@@ -169,6 +181,56 @@ def test_a_matrix_whose_entries_lie_outside_it_is_refused(root, tmp_path):
     path.write_bytes(as_in_2016(matrix))
     with pytest.raises(ValueError, match="indices must be < 3"):
         read_pickle(path).rows()
+
+
+def with_row(one_hot: np.ndarray, row: int, classes: list[int]) -> np.ndarray:
+    """The labels with one row overwritten."""
+    one_hot = one_hot.copy()
+    one_hot[row] = classes
+    return one_hot
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "message"),
+    [
+        ("ty", lambda y: with_row(y, 1, [0, 0, 0]), r"ty: expected one 1 .*row 1 \[0, 0, 0\]"),
+        ("ally", lambda y: with_row(y, 7, [1, 1, 0]), r"ally: .*, got row 7 \[1, 1, 0\]"),
+        ("ally", lambda y: with_row(y, 7, [2, 0, 0]), r"ally: .*, got row 7 \[2, 0, 0\]"),
+        ("y", lambda y: y.argmax(axis=1), r"y: expected a row for each paper, .*int64 \(6,\)"),
+        ("y", lambda y: y.tolist(), r"y: expected a row for each paper, .*list"),
+        ("ty", lambda y: y[:, :2], r"as many columns in y \(3\), ty \(2\), ally \(3\)"),
+        ("tx", lambda x: x[:, :9], r"as many columns in x \(12\), tx \(9\), allx \(12\)"),
+        ("allx", lambda x: x.toarray(), "allx: expected a csr_matrix, got ndarray"),
+        ("allx", lambda x: x[:-1], r"as many rows in allx \(509\), ally \(510\)"),
+        ("graph", lambda g: g | {3: [4.5]}, r"graph: .*nodes 0 to 517, got \(3, 4\.5\)"),
+        ("graph", lambda g: g | {3: ["a"]}, r"nodes 0 to 517, got \(3, 'a'\)"),
+        ("graph", lambda g: g | {3: [518]}, r"nodes 0 to 517, got \(3, 518\)"),
+        ("graph", lambda g: g | {3: 4}, "graph: expected a dict with a list for each node"),
+        ("graph", lambda g: {}, "graph: no edge joins two nodes"),
+        ("graph", lambda g: {0: [0]}, "graph: no edge joins two nodes"),
+        ("test.index", lambda i: i[:3], r"in tx \(5\), ty \(5\), test\.index \(3\)"),
+        ("test.index", lambda i: [*i, 600], r"in tx \(5\), ty \(5\), test\.index \(6\)"),
+        ("test.index", lambda i: [], r"test\.index is empty"),
+        ("test.index", lambda i: [511, *i[1:]], r"each node once, from 510 .*, got 511"),
+        ("test.index", lambda i: [3, *i[1:]], r"each node once, from 510 .*, got 3"),
+        ("test.index", lambda i: [10**12, *i[1:]], r"to 10000000, got 1000000000000"),
+        ("test.index", lambda i: ["a", *i[1:]], r"test\.index: could not convert string 'a'"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:loadtxt")
+def test_a_broken_file_is_refused_in_words(tmp_path, part, change, message):
+    parts = small_graph()
+    write(tmp_path, parts | {part: change(parts[part])})
+    with pytest.raises(BadFile, match=message):
+        read_planetoid(tmp_path, "CiteSeer")
+
+
+@pytest.mark.parametrize("content", [b"", b"abc", b"\x80\x02"])
+def test_what_is_no_pickle_is_refused_by_its_name(tmp_path, content):
+    write(tmp_path, small_graph())
+    paths(tmp_path, "CiteSeer")["ally"].write_bytes(content)
+    with pytest.raises(BadFile, match=r"ind\.citeseer\.ally is no whole pickle"):
+        read_planetoid(tmp_path, "CiteSeer")
 
 
 def test_an_unknown_graph_is_refused_with_those_there_are(tmp_path):

@@ -17,11 +17,17 @@ from numpy._core.multiarray import _reconstruct
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from hour9.sources.tudataset import BadFile, read_numbers, some
 from hour9.task import Tables, UnknownName
 
 NAMES = ("Cora", "CiteSeer", "PubMed")
-PARTS = ("x", "tx", "allx", "y", "ty", "ally", "graph", "test.index")
+WORDS = ("x", "tx", "allx")  # sparse matrices, a row for each paper
+CLASSES = ("y", "ty", "ally")  # one-hot, a row for each paper
+PARTS = (*WORDS, *CLASSES, "graph", "test.index")
+AS_LONG = (("x", "y"), ("allx", "ally"), ("tx", "ty", "test.index"))
+AS_WIDE = (WORDS, CLASSES)
 VALIDATION = 500
+MOST_NODES = 10_000_000
 DOWNLOADS = Path(".hour9/downloads/planetoid")
 
 
@@ -32,7 +38,7 @@ class RefusedPickle(ValueError):  # noqa: N818 - reads as a sentence where it is
 def read_planetoid(root: Path, name: str) -> Tables:
     """The tables of one citation graph from the files in `root`/`name`/raw.
 
-    Raises UnknownName, FileNotFoundError or RefusedPickle.
+    Raises UnknownName, FileNotFoundError, RefusedPickle or BadFile.
     """
     parts = read_parts(root, name)
     test = parts["test.index"]
@@ -42,7 +48,7 @@ def read_planetoid(root: Path, name: str) -> Tables:
     return {
         "nodes": pd.DataFrame({"node": nodes}),
         "features": word_table(parts, position),
-        "edges": edge_table(parts["graph"]),
+        "edges": edge_table(paths(root, name)["graph"], parts["graph"], len(nodes)),
         "cases": case_table(parts, position),
     }
 
@@ -72,17 +78,84 @@ def paths(root: Path, name: str) -> dict[str, Path]:
 
 
 def read_parts(root: Path, name: str) -> dict[str, Any]:
-    """Every part; all missing files are named at once."""
+    """Every part; all missing files are named at once, and so is all that does not fit together."""
     files = paths(root, name)
     if missing := [str(path) for path in files.values() if not path.exists()]:
         raise FileNotFoundError(f"{name} lacks {', '.join(missing)}; source.kind=hub fetches them")
-    parts = {part: read_pickle(files[part]) for part in PARTS[:-1]}
-    return {**parts, "test.index": np.loadtxt(files["test.index"], dtype=np.int64, ndmin=1)}
+    parts: dict[str, Any] = {part: read_words(files[part]) for part in WORDS}
+    parts |= {part: read_classes(files[part]) for part in CLASSES}
+    parts["graph"] = read_graph(files["graph"])
+    parts["test.index"] = read_numbers(files["test.index"], int)[:, 0]
+    if wrong := misfits(parts):
+        raise BadFile(f"{files['graph'].parent}: {'; '.join(wrong)}")
+    for part in CLASSES:
+        refuse_unless_one_hot(files[part], parts[part])
+    return parts
+
+
+def read_words(path: Path) -> csr_array:
+    """The words of some papers, a row each."""
+    found = read_pickle(path)
+    if not isinstance(found, PickledRows):
+        raise BadFile(f"{path}: expected a csr_matrix, got {type(found).__name__}")
+    try:
+        return found.rows()
+    except (AttributeError, TypeError, ValueError) as error:
+        raise BadFile(f"{path}: {error}") from None
+
+
+def read_classes(path: Path) -> NDArray:  # (rows, K)
+    """The classes of some papers, a row each."""
+    found = read_pickle(path)
+    if not isinstance(found, np.ndarray) or found.ndim != 2 or found.dtype.kind not in "biuf":
+        got = f"{found.dtype} {found.shape}" if isinstance(found, np.ndarray) else type(found)
+        raise BadFile(f"{path}: expected a row for each paper, a column for each class, got {got}")
+    return found
+
+
+def read_graph(path: Path) -> dict[Any, list[Any]]:
+    """The papers that each paper cites."""
+    found = read_pickle(path)
+    if not isinstance(found, dict) or not all(isinstance(cited, list) for cited in found.values()):
+        raise BadFile(f"{path}: expected a dict with a list for each node")
+    return found
+
+
+def refuse_unless_one_hot(path: Path, classes: NDArray) -> None:
+    """Raise BadFile unless each row is a 1 among zeros."""
+    right = ((classes != 0).sum(axis=1) == 1) & ((classes == 1).sum(axis=1) == 1)
+    if (rows := np.flatnonzero(~right)).size:
+        shown = some([f"row {row} {classes[row].tolist()}" for row in rows])
+        raise BadFile(f"{path}: expected one 1 among zeros in each row, got {shown}")
+
+
+def misfits(parts: dict[str, Any]) -> list[str]:
+    """Files that differ in how many papers, words or classes they have, and papers with two rows.
+
+    `ally` and `allx` begin with the papers of `y` and `x`, and all of theirs come before the test.
+    """
+    wrong = []
+    for axis, (what, groups) in enumerate((("rows", AS_LONG), ("columns", AS_WIDE))):
+        for group in groups:
+            sizes = {part: parts[part].shape[axis] for part in group}
+            if len(set(sizes.values())) > 1:
+                got = ", ".join(f"{part} ({size})" for part, size in sizes.items())
+                wrong.append(f"expected as many {what} in {got}")
+    labelled, known = len(parts["y"]), len(parts["ally"])
+    if labelled > known:
+        wrong.append(f"expected y to be a part of ally, got {labelled} and {known} rows")
+    test = pd.Series(parts["test.index"])
+    again = test[test.duplicated() | ~test.between(known, MOST_NODES)].unique()
+    if again.size:
+        wrong.append(
+            f"test.index: expected each node once, from {known} to {MOST_NODES}, got {some(again)}"
+        )
+    return wrong
 
 
 def word_table(parts: dict[str, Any], position: NDArray[np.int64]) -> pd.DataFrame:
     """A row for each word of each paper, in order."""
-    tables = [parts["allx"].rows().tocoo(), parts["tx"].rows().tocoo()]
+    tables = [parts["allx"].tocoo(), parts["tx"].tocoo()]
     below = len(parts["ally"])
     row = np.concatenate([tables[0].row, tables[1].row + below])
     table = pd.DataFrame(
@@ -95,9 +168,15 @@ def word_table(parts: dict[str, Any], position: NDArray[np.int64]) -> pd.DataFra
     return table[table["value"] != 0].sort_values(["node", "feature"], ignore_index=True)
 
 
-def edge_table(graph: dict[int, list[int]]) -> pd.DataFrame:
+def edge_table(path: Path, graph: dict[Any, list[Any]], count: int) -> pd.DataFrame:
     """Each citation once, source < target. The files repeat some, or a paper cites itself."""
-    pairs = {(min(a, b), max(a, b)) for a, cited in graph.items() for b in cited if a != b}
+    ends = [(a, b) for a, cited in graph.items() for b in cited]
+    lost = [pair for pair in ends if not all(type(n) is int and 0 <= n < count for n in pair)]
+    if lost:
+        raise BadFile(f"{path}: expected edges between nodes 0 to {count - 1}, got {some(lost)}")
+    pairs = {(min(pair), max(pair)) for pair in ends if pair[0] != pair[1]}
+    if not pairs:
+        raise BadFile(f"{path}: no edge joins two nodes")
     source, target = np.array(sorted(pairs), dtype=np.int64).T
     return pd.DataFrame({"source": source, "target": target, "distance": 1.0})
 
@@ -169,9 +248,11 @@ class CitationUnpickler(pickle.Unpickler):
 
 
 def read_pickle(path: Path) -> Any:
-    """One file; raises RefusedPickle, which says which file and what it asked for."""
+    """One file; raises RefusedPickle, which says what it asked for, or BadFile."""
     with path.open("rb") as file:
         try:
             return CitationUnpickler(file, encoding="latin1").load()
         except RefusedPickle as refused:
             raise RefusedPickle(f"{path} was not read: {refused}") from None
+        except Exception as error:  # a broken pickle may raise any
+            raise BadFile(f"{path} is no whole pickle ({error}); fetch it again") from None
