@@ -116,6 +116,7 @@ def dirty(tables: Tables, name: str, column: str, value: object) -> Tables:
 @pytest.mark.parametrize(
     ("name", "column", "value"),
     [
+        ("nodes", "degree", 77),
         ("edges", "target", 10**6),  # a node that is not there
         ("edges", "source", -1),
         ("edges", "distance", float("nan")),
@@ -125,8 +126,9 @@ def dirty(tables: Tables, name: str, column: str, value: object) -> Tables:
         ("features", "value", float("inf")),
         ("features", "value", 0.0),  # a zero stands for itself by its absence
         ("features", "feature", -1),
+        ("features", "feature", 2 * 10**9),  # would be a matrix of as many columns
         ("cases", "node", 10**6),
-        ("cases", "target", 10),
+        ("cases", "target", 100),
         ("cases", "target", None),
         ("cases", "group.degree", "many"),
         ("cases", "group.neighbours", "friendly"),
@@ -161,6 +163,21 @@ def test_a_class_that_nobody_teaches_breaks_the_contract(tables):
     taught_nine = (cases["split"] == "train") & (cases["target"] == 9)
     with pytest.raises(DataRejected, match=r"cases\.target: .*in_set: \d+ rows break it: row"):
         check(TASK, {**tables, "cases": cases[~taught_nine].reset_index(drop=True)})
+
+
+def test_labels_between_whole_numbers_break_the_contract(tables):
+    cases = tables["cases"].assign(target=tables["cases"]["target"] + 0.5)
+    with pytest.raises(DataRejected, match=r"cases\.target: .*in_set: 500 rows break it"):
+        check(TASK, {**tables, "cases": cases})
+
+
+def test_one_class_alone_breaks_the_contract(tables):
+    with pytest.raises(DataRejected, match=r"cases\.target: .*unique_value_count.*: found 1"):
+        check(TASK, {**tables, "cases": tables["cases"].assign(target=3)})
+
+
+def test_a_hundred_classes_may_be_told_apart(tables):
+    check(TASK, {**tables, "cases": tables["cases"].assign(target=tables["cases"]["target"] + 90)})
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 LARGEST = 1e6
 """Of a feature's value and of what an edge carries: beyond it lies a broken unit, or infinity."""
 
+MOST_FEATURES = 100_000
+"""A baseline holds them all for each case: beyond it lies a broken id, or no memory."""
+
 
 def columns(*names: str) -> list[Expectation]:
     """Some rows, these columns, no cell empty."""
@@ -48,7 +51,9 @@ def features() -> list[Expectation]:
     return [
         *columns("node", "feature", "value"),
         a_node("node"),
-        expect.ExpectColumnValuesToBeBetween(column="feature", min_value=0),
+        expect.ExpectColumnValuesToBeBetween(
+            column="feature", min_value=0, max_value=MOST_FEATURES - 1
+        ),
         expect.ExpectColumnValuesToBeBetween(
             column="value", min_value=0, strict_min=True, max_value=LARGEST
         ),

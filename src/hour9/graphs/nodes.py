@@ -56,7 +56,7 @@ READERS: dict[str, Callable[[Source], Tables]] = {
 }
 DEGREES = ("low", "middle", "high")
 ALIKE = ("unknown", "some unlike", "all alike")
-MOST_CLASSES = 10
+MOST_CLASSES = 100
 LOST_EDGES = 0.2  # share of edges that a perturbed graph lacks
 LOOSENESS = (0.01, 0.1, 1.0, 10.0)  # inverse penalties of the baseline's regressions
 PENALTIES = (0.01, 0.1, 1.0, 10.0)  # of its MLPs
@@ -71,13 +71,23 @@ def ingest(source: Source) -> Tables:
         raise UnknownName(f"nodes reads no source '{source.kind}'; it reads {', '.join(READERS)}")
     tables = READERS[source.kind](source)
     nodes, edges, cases = tables["nodes"], tables["edges"], tables["cases"]
-    ends = pd.concat([edges["source"], edges["target"]]).value_counts()
-    degree = nodes["node"].map(ends).fillna(0).astype("int64")
+    degree = degrees(nodes, edges)
     slices = {
         "group.degree": cases["node"].map(thirds(degree).set_axis(nodes["node"])),
         "group.neighbours": alike(edges, cases),
     }
-    return {**tables, "nodes": nodes.assign(degree=degree), "cases": cases.assign(**slices)}
+    return {
+        "nodes": nodes.assign(degree=degree),
+        "features": tables["features"],
+        "edges": edges,
+        "cases": cases.assign(**slices),
+    }
+
+
+def degrees(nodes: pd.DataFrame, edges: pd.DataFrame) -> pd.Series:
+    """How many edges each node has."""
+    ends = pd.concat([edges["source"], edges["target"]]).value_counts()
+    return nodes["node"].map(ends).fillna(0).astype("int64")
 
 
 def thirds(degree: pd.Series) -> pd.Series:
@@ -108,7 +118,8 @@ def contract(tables: Tables) -> dict[str, list[Expectation]]:
 
     A node that no edge touches is allowed: a network then hears itself alone.
     """
-    cases = tables["cases"]
+    cases, nodes = tables["cases"], tables["nodes"]
+    counted = list(zip(nodes["node"], degrees(nodes, tables["edges"]), strict=True))
     taught = sorted(cases.loc[cases["split"] == "train", "target"].dropna().unique().tolist())
     from great_expectations import expectations as expect
 
@@ -117,7 +128,9 @@ def contract(tables: Tables) -> dict[str, list[Expectation]]:
             *rules.columns("node", "degree"),
             expect.ExpectColumnValuesToBeUnique(column="node"),
             expect.ExpectColumnValuesToBeBetween(column="node", min_value=0),
-            expect.ExpectColumnValuesToBeBetween(column="degree", min_value=0),
+            expect.ExpectColumnPairValuesToBeInSet(
+                column_A="node", column_B="degree", value_pairs_set=counted
+            ),
         ],
         "features": rules.features(),
         "edges": rules.edges(),
@@ -125,9 +138,10 @@ def contract(tables: Tables) -> dict[str, list[Expectation]]:
             *rules.columns("case", "node", "split", "target", "group.degree", "group.neighbours"),
             rules.a_node("node"),
             expect.ExpectColumnValuesToBeUnique(column="node"),
-            expect.ExpectColumnValuesToBeBetween(
-                column="target", min_value=0, max_value=MOST_CLASSES - 1
+            expect.ExpectColumnValuesToBeInSet(
+                column="target", value_set=list(range(MOST_CLASSES))
             ),
+            expect.ExpectColumnUniqueValueCountToBeBetween(column="target", min_value=2),
             expect.ExpectColumnValuesToBeInSet(column="target", value_set=taught),
             expect.ExpectColumnValuesToBeInSet(column="group.degree", value_set=list(DEGREES)),
             expect.ExpectColumnValuesToBeInSet(column="group.neighbours", value_set=list(ALIKE)),
