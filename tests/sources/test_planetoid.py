@@ -16,7 +16,9 @@ from scipy.sparse import csr_matrix
 from hour9.engine.checkpoint import Checkpoint
 from hour9.engine.run import Run
 from hour9.engine.settings import load_settings
+from hour9.graphs import links
 from hour9.graphs.nodes import TASK
+from hour9.graphs.pictures import UNKNOWN
 from hour9.sources.planetoid import RefusedPickle, download, paths, read_pickle, read_planetoid
 from hour9.sources.tudataset import BadFile
 from hour9.task import Source, Tables, UnknownName, without_test
@@ -121,6 +123,13 @@ def test_nodes_without_words_or_edges_keep_the_contract(tables):
     assert {512, 514, 515} < wordless
     assert {512, 514, 515} <= set(tables["nodes"].query("degree == 0")["node"])
     check(TASK, tables)
+
+
+def test_links_shows_the_class_of_every_paper_that_has_a_row(root):
+    """Node 508 comes after the 6 to train on and the 500 to validate: it is no case of `nodes`."""
+    nodes = links.TASK.ingest(Source(kind="planetoid", root=str(root), name="CiteSeer"))["nodes"]
+    assert nodes.loc[nodes["label"] == UNKNOWN, "node"].tolist() == [512, 514, 515]
+    assert nodes["label"][508] == small_graph()["ally"][508].argmax()
 
 
 @pytest.mark.parametrize("candidate", ["nodes-gcn", "nodes-gat", "nodes-mpnn"])

@@ -53,7 +53,7 @@ def ingest(source: Source) -> Tables:
     if source.kind not in READERS:
         raise UnknownName(f"links reads no source '{source.kind}'; it reads {', '.join(READERS)}")
     tables = READERS[source.kind](source)
-    labels = tables["cases"].set_index("node")["target"]
+    labels = tables.get("labels", tables["cases"]).set_index("node")["target"]
     nodes = tables["nodes"].assign(
         label=tables["nodes"]["node"].map(labels).fillna(UNKNOWN).astype("int64")
     )

@@ -38,18 +38,21 @@ class RefusedPickle(ValueError):  # noqa: N818 - reads as a sentence where it is
 def read_planetoid(root: Path, name: str) -> Tables:
     """The tables of one citation graph from the files in `root`/`name`/raw.
 
+    `labels` has the class of every paper that has a row, also of those without a case.
     Raises UnknownName, FileNotFoundError, RefusedPickle or BadFile.
     """
     parts = read_parts(root, name)
     test = parts["test.index"]
     known = np.arange(len(parts["ally"]))
     position = np.concatenate([known, test])  # node of each row of `allx` and `ally`, `tx` and `ty`
+    labels = label_table(parts, position)
     nodes = np.arange(position.max() + 1)  # CiteSeer: some stand in no file but the graph
     return {
         "nodes": pd.DataFrame({"node": nodes}),
         "features": word_table(parts, position),
         "edges": edge_table(paths(root, name)["graph"], parts["graph"], len(nodes)),
-        "cases": case_table(parts, position),
+        "cases": case_table(parts, labels),
+        "labels": labels,
     }
 
 
@@ -181,23 +184,27 @@ def edge_table(path: Path, graph: dict[Any, list[Any]], count: int) -> pd.DataFr
     return pd.DataFrame({"source": source, "target": target, "distance": 1.0})
 
 
-def case_table(parts: dict[str, Any], position: NDArray[np.int64]) -> pd.DataFrame:
+def label_table(parts: dict[str, Any], position: NDArray[np.int64]) -> pd.DataFrame:
+    one_hot = np.concatenate([parts["ally"], parts["ty"]])  # (rows, K)
+    return pd.DataFrame({"node": position, "target": one_hot.argmax(axis=1)})
+
+
+def case_table(parts: dict[str, Any], labels: pd.DataFrame) -> pd.DataFrame:
     """The public split: the labelled papers `y`, the 500 after them, those of `test.index`.
 
     The other papers are nodes without a case: the split gives their labels to nobody.
     """
-    one_hot = np.concatenate([parts["ally"], parts["ty"]])  # (rows, K)
-    labelled = len(parts["y"])
-    split = np.full(len(position), "", dtype=object)
+    labelled, node = len(parts["y"]), labels["node"].to_numpy()
+    split = np.full(len(node), "", dtype=object)
     split[:labelled] = "train"
     split[labelled : labelled + VALIDATION] = "validation"
     split[len(parts["ally"]) :] = "test"
     table = pd.DataFrame(
         {
-            "case": position.astype(str),
-            "node": position,
+            "case": node.astype(str),
+            "node": node,
             "split": split,
-            "target": one_hot.argmax(axis=1),
+            "target": labels["target"],
         }
     )
     return table[table["split"] != ""].sort_values("node", ignore_index=True)
