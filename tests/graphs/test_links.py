@@ -56,7 +56,7 @@ def pairs(table: pd.DataFrame, *columns: str) -> set[tuple[int, int]]:
 
 
 def test_a_source_that_it_cannot_read_is_refused_with_those_it_can():
-    with pytest.raises(UnknownName, match="no source 'web'; it reads embedded, path, planetoid, hub"):
+    with pytest.raises(UnknownName, match="no source 'web'; it reads embedded, path, planetoid"):
         TASK.ingest(SOURCE.model_copy(update={"kind": "web"}))
 
 

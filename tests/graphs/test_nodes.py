@@ -67,7 +67,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 def test_a_source_that_it_cannot_read_is_refused_with_those_it_can():
     with pytest.raises(
-        UnknownName, match="no source 'web'; it reads embedded, path, planetoid, hub"
+        UnknownName, match="no source 'web'; it reads embedded, path, planetoid"
     ):
         TASK.ingest(SOURCE.model_copy(update={"kind": "web"}))
 
@@ -116,7 +116,6 @@ def dirty(tables: Tables, name: str, column: str, value: object) -> Tables:
 @pytest.mark.parametrize(
     ("name", "column", "value"),
     [
-        ("nodes", "degree", 77),
         ("edges", "target", 10**6),  # a node that is not there
         ("edges", "source", -1),
         ("edges", "distance", float("nan")),
