@@ -66,9 +66,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_source_that_it_cannot_read_is_refused_with_those_it_can():
-    with pytest.raises(
-        UnknownName, match="no source 'web'; it reads embedded, path, planetoid"
-    ):
+    with pytest.raises(UnknownName, match="no source 'web'; it reads embedded, path, planetoid"):
         TASK.ingest(SOURCE.model_copy(update={"kind": "web"}))
 
 
