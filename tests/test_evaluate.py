@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from hour9.engine.weights import save_model
-from hour9.evaluate import asked_once, gather, megabytes, summary, twins
+from hour9.evaluate import asked_once, draw, gather, megabytes, summary, twins
 from hour9.report import reliability_svg
 from hour9.rl import taxi
 from hour9.rl.decision_process import DecisionProcess, value_iteration
@@ -38,6 +40,19 @@ def test_the_size_of_a_model_is_that_of_all_its_files(tmp_path):
     (tmp_path / "a").write_bytes(b"x" * 1_500_000)
     (tmp_path / "inner/b").write_bytes(b"x" * 500_000)
     assert megabytes(tmp_path) == 2.0
+
+
+def test_dollars_in_a_text_are_drawn_and_no_formula(tmp_path):
+    from matplotlib.figure import Figure
+
+    def told(model, tables, pictures):
+        figure = Figure()
+        figure.text(0.5, 0.5, r"It costs $ 5 % of $ 9, or $\frac$")
+        figure.savefig(pictures / "told.png")
+
+    task = replace(taxi.TASK, draw=told)
+    draw(task, tmp_path, {}, tmp_path / "pictures")
+    assert (tmp_path / "pictures/told.png").exists()
 
 
 def test_a_counterfactual_does_not_count_in_the_mean():

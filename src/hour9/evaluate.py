@@ -33,12 +33,19 @@ def evaluate(name: str) -> None:
     more = task.measure(model, tables) if task.measure else {}
     metrics = {"metric": metric, **summary(evidence), **more, "megabytes": megabytes(model)}
     (report / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
-    pictures = report / "pictures"
+    draw(task, model, tables, report / "pictures")
+    print(", ".join(f"{split} {value:.4g}" for split, value in summary(evidence).items()))
+
+
+def draw(task: Task, model: Path, tables: Tables, pictures: Path) -> None:
+    """The task's pictures in a folder of their own, in which a text's dollar is a dollar."""
     shutil.rmtree(pictures, ignore_errors=True)
     pictures.mkdir()
     if task.draw:
-        task.draw(model, tables, pictures)
-    print(", ".join(f"{split} {value:.4g}" for split, value in summary(evidence).items()))
+        from matplotlib import rc_context
+
+        with rc_context({"text.parse_math": False}):
+            task.draw(model, tables, pictures)
 
 
 def gather(task: Task, model: Path, tables: Tables) -> pd.DataFrame:

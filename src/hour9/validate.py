@@ -150,6 +150,8 @@ def describe(name: str, table: pd.DataFrame, result: Any) -> str:
     values = [config.kwargs[key] for key in keys if key in config.kwargs]
     columns = [c for v in values for c in (v if isinstance(v, list) else [v]) if c in table]
     where = ".".join([name, *map(str, columns)])
+    if of_rows := config.kwargs.get("row_condition"):
+        where += f" where {of_rows['column']['name']} {of_rows['operator']} {of_rows['parameter']}"
     rule = config.type
     error = (result.exception_info or {}).get("exception_message") or next(
         (
@@ -165,6 +167,11 @@ def describe(name: str, table: pd.DataFrame, result: Any) -> str:
         shown = "; ".join(row_text(table, row) for row in index[:MOST_EXAMPLES])
         more = f" and {len(index) - MOST_EXAMPLES} more" if len(index) > MOST_EXAMPLES else ""
         return f"{where}: {rule}: {len(index)} rows break it: {shown}{more}"
+    lists = {"lacks": "partial_missing_list", "has also": "partial_unexpected_list"}
+    if of_set := [
+        f"{word} {shorten(found[name])}" for word, name in lists.items() if found.get(name)
+    ]:
+        return f"{where}: {rule}: {', '.join(of_set)}"
     value = found.get("observed_value", "no such column")
     wanted = {
         key: value

@@ -118,3 +118,26 @@ def test_what_the_treebank_took_apart_is_read_as_people_write_it(told, plain):
     words = {w: i for i, w in enumerate([*MARKS, *pieces, *(f"##{p}" for p in pieces)])}
     usual, other = (BertWordPieceTokenizer(words, lowercase=True)._tokenizer for _ in range(2))
     assert rejoined(other).encode(told).tokens == usual.encode(plain).tokens
+
+
+def test_weights_in_half_precision_are_fine_tuned_in_single(tiny_bert, tmp_path):
+    halves = {k: v.half() for k, v in load_file(tiny_bert / "model.safetensors").items()}
+    for name in ("config.json", "vocab.txt"):
+        (tmp_path / name).write_bytes((tiny_bert / name).read_bytes())
+    save_file(halves, tmp_path / "model.safetensors")
+    assert {p.dtype for p in trainable_bert(tmp_path, 2).parameters()} == {torch.float32}
+
+
+def test_more_tokens_than_the_bert_reads_are_refused_before_it_learns(make_run, tmp_path):
+    run = make_run(tmp_path)
+    run.settings = run.settings.model_copy(update={"max_tokens": 65})
+    with pytest.raises(
+        ValueError, match=r"max_tokens must be at most 64, what the BERT in .* reads"
+    ):
+        fine_tune(run, ["negative", "positive"])
+
+
+def test_a_tokenizer_without_a_normalizer_gets_one():
+    plain = BertWordPieceTokenizer(vocab={mark: i for i, mark in enumerate(MARKS)})._tokenizer
+    plain.normalizer = None
+    assert rejoined(plain).normalizer.normalize_str("I wo n't") == "I won't"

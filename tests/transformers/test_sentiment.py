@@ -99,3 +99,13 @@ def test_bad_data_breaks_the_contract(tables):
         check(TASK, {"cases": cases, "sentences": sentences})
     assert "cases.target" in str(rejected.value)
     assert "sentences.text" in str(rejected.value)
+
+
+def test_a_train_split_of_one_label_is_no_lesson_whatever_the_probes_bring(tables):
+    from hour9.validate import DataRejected, check
+
+    cases = tables["cases"].copy()
+    cases.loc[cases["split"] == "train", "target"] = "positive"
+    said = r"target where split == train: .*lacks \['negative'\]"
+    with pytest.raises(DataRejected, match=said):
+        check(TASK, {**tables, "cases": cases})

@@ -1,5 +1,7 @@
 """The vision Transformer, against Hugging Face's and against what the papers say."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -152,3 +154,9 @@ def test_movements_are_small_and_the_seeds_own():
     assert moves[:, :, 2].abs().max() <= 2 * 0.5 / 8
     assert (moves[:, :, :2] - torch.eye(2)).abs().max() < 0.25
     assert torch.equal(moves, movements(np.random.default_rng(0), 100, shape, 0.5))
+
+
+def test_what_is_drawn_is_computed_where_the_model_is(model):
+    elsewhere, images = copy.deepcopy(model).to("meta"), torch.rand(2, 3, 8, 6)
+    assert rollout(elsewhere, images).device.type == "meta"
+    assert class_attention(elsewhere, images).device.type == "meta"

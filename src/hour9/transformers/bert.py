@@ -42,6 +42,11 @@ def fine_tune(run: Run, labels: Sequence[str]) -> None:
     seed_all(settings.seed)
     prepare_threads(settings.threads)
     model = trainable_bert(run.parent, len(labels), settings.frozen)
+    if settings.max_tokens > (context := model.encoder.shape.context):
+        raise ValueError(
+            f"max_tokens must be at most {context}, what the BERT in {run.parent} reads; "
+            f"got {settings.max_tokens}"
+        )
     tokenizer = rejoined(read_tokenizer(run.parent, settings.max_tokens))
     classifier = EncoderClassifier(model, tokenizer, tuple(labels))
     loss = adversarial(model, settings.adversarial) if settings.adversarial else cross_entropy
@@ -55,7 +60,8 @@ def rejoined(tokenizer: Tokenizer) -> Tokenizer:
     "n't".
     """
     undone = [normalizers.Replace(Regex(told), plain) for told, plain in TREEBANK.items()]
-    tokenizer.normalizer = normalizers.Sequence([tokenizer.normalizer, *undone])
+    own = [tokenizer.normalizer] if tokenizer.normalizer else []
+    tokenizer.normalizer = normalizers.Sequence([*own, *undone])
     return tokenizer
 
 
@@ -96,7 +102,7 @@ def read_bert(folder: Path, attention_dropout: float = ATTENTION_DROPOUT) -> Tra
         return bert(
             config | {"attention_probs_dropout_prob": attention_dropout},
             load_file(folder / "model.safetensors"),
-        )
+        ).float()  # published ones may be halves
     except (KeyError, ValueError) as error:
         raise ValueError(
             f"{folder} holds no BERT: {error}; set the candidate's parent to weights of a BERT"

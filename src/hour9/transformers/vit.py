@@ -177,7 +177,7 @@ def load_vit(folder: Path) -> ImageClassifier:
 
 def class_attention(model: VisionTransformer, images: Tensor) -> Tensor:  # -> (B, L, H, X/P, Y/P)
     """How much the class token looks at each patch, by layer and head."""
-    maps = torch.stack(list(attention_maps(model, images).values()), dim=1)  # (B, L, H, T, T)
+    maps = torch.stack(looks(model, images), dim=1)  # (B, L, H, T, T)
     return maps[:, :, :, 0, 1:].unflatten(-1, model.grid)
 
 
@@ -186,7 +186,14 @@ def rollout(model: VisionTransformer, images: Tensor) -> Tensor:  # -> (B, X/P, 
 
     Ã_l = (A_l + I) / 2, the mean over heads and half for the residual path, then Ã_L … Ã_1.
     """
-    reached = torch.eye(1 + model.grid[0] * model.grid[1])
-    for weights in attention_maps(model, images).values():  # (B, H, T, T), the first layer first
-        reached = (weights.mean(dim=1) + torch.eye(len(reached[-1]))) / 2 @ reached
+    maps = looks(model, images)
+    identity = torch.eye(maps[0].shape[-1], device=maps[0].device)
+    reached = identity
+    for weights in maps:
+        reached = (weights.mean(dim=1) + identity) / 2 @ reached
     return reached[:, 0, 1:].unflatten(-1, model.grid)
+
+
+def looks(model: VisionTransformer, images: Tensor) -> list[Tensor]:  # (B, H, T, T) of each layer
+    """The attention of each layer, the first one first, on the model's device."""
+    return list(attention_maps(model, images.to(next(model.parameters()).device)).values())

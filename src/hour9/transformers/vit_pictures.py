@@ -39,7 +39,7 @@ def draw_vit(
 
 def rollout_figure(classifier: ImageClassifier, pixels: np.ndarray, targets: np.ndarray) -> Figure:
     """Each image, and below it how much of each of its patches the answer is made of."""
-    heat = rollout(classifier.model, as_images(pixels) / 255).detach().numpy()
+    heat = rollout(classifier.model, as_images(pixels) / 255).detach().cpu().numpy()
     figure = Figure(figsize=(1.1 * len(pixels), 2.9), layout="constrained")
     figure.suptitle("Attention rollout: the patches that the answer is made of (bright: much)")
     axes = figure.subplots(2, len(pixels), squeeze=False)
@@ -52,7 +52,9 @@ def rollout_figure(classifier: ImageClassifier, pixels: np.ndarray, targets: np.
 
 def head_figure(classifier: ImageClassifier, pixels: np.ndarray) -> Figure:
     """One image, seen by every head."""
-    maps = class_attention(classifier.model, as_images(pixels[None]) / 255)[0].detach().numpy()
+    maps = (
+        class_attention(classifier.model, as_images(pixels[None]) / 255)[0].detach().cpu().numpy()
+    )
     layers, heads = maps.shape[:2]
     figure = Figure(figsize=(1.4 * heads + 2.2, 1.4 * layers + 0.7), layout="constrained")
     figure.suptitle("Where the class token looks (bright: much)")
