@@ -110,10 +110,10 @@ def draw(points: list[dict[str, Any]]) -> Figure:
         low, high = [p["low"] for p in line], [p["high"] for p in line]
         axis.fill_between(labels, low, high, color=colour, alpha=0.2, linewidth=0)
     axis.set(xscale="log", xlabel="labelled reviews to learn from", ylabel="accuracy on test")
-    axis.set_title("What was read before counts for more than labels")
+    axis.set_title("How many labels does it take?")
     axis.set_xticks(labels, [str(size) for size in labels])
     axis.minorticks_off()
-    axis.set_ylim(0.4, 1.0)
+    axis.set_ylim(min(0.4, *(point["low"] for point in points)), 1.0)
     axis.axhline(0.5, color="grey", linestyle=":", linewidth=1)
     axis.annotate("guessing", (labels[1], 0.49), verticalalignment="top", fontsize=8)
     axis.spines[["top", "right"]].set_visible(False)

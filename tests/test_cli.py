@@ -27,7 +27,9 @@ def test_what_cannot_be_watched_is_said(task, why, project, capsys):
     [
         ('{"state": 1}', [{"state": 1}]),
         ('[{"text": "a"}, {"text": "b"}]', [{"text": "a"}, {"text": "b"}]),
+        ('["good", "bad"]', [{"text": "good"}, {"text": "bad"}]),
         ("a fine film", [{"text": "a fine film"}]),
+        ("[laughs] a fine film", [{"text": "[laughs] a fine film"}]),
         ("", [{"text": ""}]),
         ("5", [{"text": "5"}]),  # JSON, but no row
         ("null", [{"text": "null"}]),
@@ -35,6 +37,12 @@ def test_what_cannot_be_watched_is_said(task, why, project, capsys):
 )
 def test_what_is_no_row_is_a_text(written, rows):
     assert read_requests(written) == rows
+
+
+@pytest.mark.parametrize("written", ['{"text": "x"', '{"text": "x"} and more', "{text: x}"])
+def test_what_begins_as_a_row_and_is_none_is_no_text(written):
+    with pytest.raises(ValueError, match=r"begins as JSON but is none: .* column"):
+        read_requests(written)
 
 
 def test_bytes_that_are_no_text_are_refused():

@@ -73,14 +73,19 @@ def in_charge(task: str, alias: str) -> str:
 
 
 def read_requests(written: str) -> list[dict[str, Any]]:
-    """JSON rows, or one text as it stands."""
+    """JSON rows or texts, or one text as it stands. ValueError for what begins as a row and is
+    none."""
     if any("\ud800" <= letter <= "\udfff" for letter in written):
         raise ValueError("the request holds bytes that are no UTF-8; send it as UTF-8")
     try:
         rows = json.loads(written)
-    except ValueError:
+    except ValueError as error:
+        if written.lstrip().startswith("{"):
+            raise ValueError(f"the request begins as JSON but is none: {error}") from None
         rows = written
     rows = rows if isinstance(rows, list) else [rows]
+    if rows and all(isinstance(row, str) for row in rows):
+        return [{"text": row} for row in rows]
     return rows if all(isinstance(row, dict) for row in rows) else [{"text": written}]
 
 
