@@ -140,7 +140,6 @@ def test_fewer_tokens_are_the_beginning_of_more(ask):
         ({"text": " \n"}, "row 0 holds no text"),
         ({"text": None}, "row 0 holds no text"),
         ({"text": "x" * 100_001}, "has 100,001 characters, more than 100,000"),
-        ({"text": "of a word " * 50}, "must have 1 to 47 tokens"),
         ({"text": "fine", "top_p": 2.0}, "top_p above 0"),
         ({"text": "fine", "tokens": "many"}, "tokens is 'many'; numbers are needed"),
         ({"text": "fine", "tokens": 2.5}, "tokens is 2.5"),
@@ -165,6 +164,23 @@ def test_the_examples_can_be_answered_and_show_every_setting(model, tables):
 
 def test_no_requests_have_no_answers(model):
     assert TASK.answer(model)(pd.DataFrame({"text": []})).empty
+
+
+def test_passages_without_spaces_are_longer_than_the_context_and_still_answered(
+    model, tables, tmp_path
+):
+    cases = tables["cases"].assign(target="ACGTTGCA" * 30)
+    unspaced = {**tables, "cases": cases}
+    for requests in (TASK.example(unspaced), TASK.requests(unspaced).head(3)):
+        assert len(TASK.answer(model)(requests)) == 3
+    TASK.draw(model, unspaced, tmp_path)
+
+
+def test_of_a_prompt_that_leaves_no_room_the_end_is_read(model, ask):
+    gpt, text = load_gpt(model), "a" + "the film was good " * 20
+    assert gpt.prompt(text) == gpt.encode(text)[-24:]  # half of the context
+    assert gpt.prompt("The film") == gpt.encode("The film")
+    assert ask({"text": text}) == ask({"text": "b" + text})
 
 
 def test_the_pictures_are_the_same_each_time(model, tables, tmp_path):

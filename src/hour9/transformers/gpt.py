@@ -49,6 +49,12 @@ class Gpt:
         """The text as the model reads it, after the end of another one."""
         return [self.end, *self.tokenizer.encode(text).ids]
 
+    def prompt(self, text: str) -> list[int]:
+        """What is read before writing on: the text or, of one that leaves no room, its end, half as
+        long as the context."""
+        tokens, context = self.encode(text), self.model.shape.context
+        return tokens if len(tokens) < context else tokens[-(context // 2) :]
+
     def bits_per_byte(self, texts: Sequence[str]) -> NDArray[np.float64]:  # -> (N,)
         """-log2 P(text) / bytes: whatever the tokens are, and so comparable between models."""
         nats = negative_log_likelihoods(self.model, [self.encode(text) for text in texts])

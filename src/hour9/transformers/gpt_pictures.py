@@ -58,7 +58,7 @@ def draw_samples(gpt: Gpt, beginnings: Sequence[str], path: Path) -> None:
         axis.text(0, line, way, fontsize=10, weight="bold")
         stop = Sampling(**vars(sampling) | {"stop": frozenset([gpt.end])})
         for beginning in beginnings:
-            prompt = gpt.encode(beginning)
+            prompt = gpt.prompt(beginning)
             (written,) = generate(gpt.model, [prompt], [stop])
             line = write(axis, gpt, [*prompt, *written], len(prompt), line + 1.4)
         line += 1

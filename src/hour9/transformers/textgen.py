@@ -150,9 +150,8 @@ def write(gpt: Gpt, prompts: list[str], chances: list[str], tokens: int) -> list
         Sampling(tokens, temperature=1.0, stop=stop, seed=zlib.crc32(chance.encode()))
         for chance in chances
     ]
-    room = gpt.model.shape.context - 1
-    encoded = [gpt.encode(prompt)[-room:] for prompt in prompts]
-    return gpt.tokenizer.decode_batch(generate(gpt.model, encoded, sampling))
+    read = [gpt.prompt(prompt) for prompt in prompts]
+    return gpt.tokenizer.decode_batch(generate(gpt.model, read, sampling))
 
 
 def positivity() -> Callable[[list[str]], np.ndarray]:
@@ -189,14 +188,17 @@ def baseline(tables: Tables) -> pd.DataFrame:
 
 
 def answer(folder: Path) -> Callable[[pd.DataFrame], pd.DataFrame]:
-    """Requests with a column `text`, and any of DEFAULTS -> how each text goes on."""
+    """Requests with a column `text`, and any of DEFAULTS -> how each text goes on.
+
+    Of a text that leaves no room in the model's context, its end does: see `Gpt.prompt`.
+    """
     from hour9.transformers.generate import Sampling, generate
     from hour9.transformers.gpt import load_gpt
 
     gpt = load_gpt(folder)
 
     def respond(requests: pd.DataFrame) -> pd.DataFrame:
-        prompts = [gpt.encode(text) for text in texts_of(requests, LONGEST_PROMPT)]
+        prompts = [gpt.prompt(text) for text in texts_of(requests, LONGEST_PROMPT)]
         sampling = [
             Sampling(**settings_of(request), stop=frozenset([gpt.end]))
             for request in requests.to_dict("records")
