@@ -164,6 +164,15 @@ def test_a_training_sentence_that_is_too_long_is_answered_as_it_is_scored(tables
     assert found["translation"].eq(load_translator(model).translate(["3" * 60])[0]).all()
 
 
+@pytest.mark.parametrize("splits", [["train"], ["validation"], ["train", "validation"]])
+def test_pairs_that_are_all_too_long_are_refused(tables, tmp_path, splits):
+    sentences, cases = tables["sentences"], tables["cases"]
+    long = sentences["case"].isin(cases.loc[cases["split"].isin(splits), "case"])
+    longer = {**tables, "sentences": sentences.assign(text=sentences["text"].mask(long, "3" * 60))}
+    with pytest.raises(ValueError, match=f"at most 40 tokens in {' or '.join(splits)}; raise max"):
+        train(longer, tmp_path)
+
+
 def test_no_requests_have_no_answers(tables, model):
     assert TASK.answer(model)(TASK.example(tables).head(0)).empty
     assert list(TASK.answer(model)(TASK.example(tables))) == ["translation"]

@@ -100,6 +100,11 @@ def train_seq2seq(run: Run) -> None:
     held = np.flatnonzero((data["split"] == "validation") & (lengths <= settings.max_tokens))
     if left_out := int(is_train.sum()) - len(train):
         print(f"{left_out} pairs of more than {settings.max_tokens} tokens are left out")
+    if empty := [s for s, rows in (("train", train), ("validation", held)) if not len(rows)]:
+        raise ValueError(
+            f"no pair of at most {settings.max_tokens} tokens in {' or '.join(empty)}; raise "
+            "max_tokens or set pieces"
+        )
     model = Seq2Seq(tokenizer.get_vocab_size(), settings)
 
     def pairs(rows: np.ndarray) -> Batch:

@@ -132,5 +132,7 @@ class Seq2SeqSettings(Supervised, frozen=True, extra="forbid"):
     smoothing: float = Field(
         0.0, ge=0, lt=1, description="share of the probability that the loss gives to all tokens"
     )
-    max_tokens: int = Field(64, ge=8, le=1024, description="tokens of the longest text")
+    max_tokens: int = Field(
+        64, ge=8, le=1024, description="tokens of a text that are read; longer pairs teach nothing"
+    )
     beam: int = Field(1, ge=1, le=64, description="translations kept in the search; 1: greedy")
