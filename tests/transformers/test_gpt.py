@@ -1,6 +1,7 @@
 """The GPT: what it is scored by, what it learns from, what it starts from."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,11 @@ def test_bits_per_byte_do_not_depend_on_how_the_text_is_written(new):
     assert gpt.bits_per_byte(["né"])[0] == pytest.approx(nats / np.log(2) / 3)  # three bytes
 
 
+def test_a_text_without_a_byte_has_no_bits_per_byte(new):
+    with pytest.raises(ValueError, match="empty text has no bits per byte; got one in row 1"):
+        load_gpt(new).bits_per_byte(["a", ""])
+
+
 def test_training_on_the_passages_makes_them_cheaper(new, trained, tables):
     lazy = trained(NewGptSettings(**COMMON, **TINY, parent="x", epochs=1, learning_rate=1e-9))
     passages = tables["cases"]["target"].tolist()
@@ -175,6 +181,41 @@ def test_gpt2_of_hugging_face_is_fine_tuned_by_the_same_code(hugging_face, train
 def test_a_parent_that_is_no_gpt_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"lacks config\.json.*or its architecture to new-gpt"):
         read_gpt(tmp_path, dropout=0.0)
+
+
+def with_config(folder: Path, copy: Path, **changes) -> Path:
+    """The same folder with other words in its config.json; None leaves one out."""
+    shutil.copytree(folder, copy)
+    config = json.loads((copy / "config.json").read_text()) | changes
+    kept = {name: value for name, value in config.items() if value is not None}
+    (copy / "config.json").write_text(json.dumps(kept))
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model_type": "gpt_neo"}, "model_type must be gpt2, got gpt_neo; set the candidate's"),
+        ({"n_embd": None}, "'n_embd'; set the candidate's parent to weights of a GPT"),
+    ],
+)
+def test_another_model_is_no_gpt(hugging_face, tmp_path, changes, message):
+    folder = with_config(hugging_face, tmp_path / "other", **changes)
+    with pytest.raises(ValueError, match=f"other holds no GPT: .*{message}"):
+        read_gpt(folder, dropout=0.0)
+
+
+def test_an_older_config_does_not_say_that_it_is_gpt2(hugging_face, tmp_path):
+    read_gpt(with_config(hugging_face, tmp_path / "old", model_type=None), dropout=0.0)
+
+
+def test_a_tokenizer_larger_than_the_model_is_refused(hugging_face, tmp_path):
+    folder = tmp_path / "other"
+    shutil.copytree(hugging_face, folder)
+    larger = learn_tokenizer(["the film is very good", "the music was not bad"], 300)
+    larger.save(str(folder / "tokenizer.json"))
+    with pytest.raises(ValueError, match=r"tokens up to \d+, but the model knows those below 2"):
+        read_gpt(folder, dropout=0.0)
 
 
 def test_a_context_beyond_the_parents_is_refused(hugging_face, trained):

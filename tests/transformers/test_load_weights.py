@@ -41,7 +41,9 @@ def their_gpt():
     return shaken(GPT2LMHeadModel(config))
 
 
-@pytest.mark.parametrize("activation", ["relu", "gelu"])
+@pytest.mark.parametrize(
+    "activation", ["relu", "gelu", nn.ReLU(), nn.GELU(), nn.GELU(approximate="tanh")]
+)
 @pytest.mark.parametrize("norm_first", [True, False])
 def test_an_encoder_layer_of_torch_gives_the_same_outputs(norm_first, activation):
     theirs = nn.TransformerEncoderLayer(
@@ -124,6 +126,30 @@ def test_settings_that_these_layers_do_not_compute_are_refused(their_gpt, their_
         gpt2(config, their_gpt.state_dict())
     with pytest.raises(ValueError, match="no activation 'swish'; there are relu, gelu"):
         bert(their_bert.config.to_dict() | {"hidden_act": "swish"}, their_bert.state_dict())
+
+
+@pytest.mark.parametrize("kind", ["roberta", "xlm-roberta", "camembert"])
+def test_a_relative_of_bert_is_refused(their_bert, kind):
+    with pytest.raises(ValueError, match=f"model_type must be bert, got {kind}"):
+        bert(their_bert.config.to_dict() | {"model_type": kind}, their_bert.state_dict())
+
+
+def test_an_older_config_does_not_say_that_it_is_bert(their_bert):
+    config = their_bert.config.to_dict()
+    del config["model_type"]
+    bert(config, their_bert.state_dict())
+
+
+def test_another_name_of_gelu_is_known(their_bert):
+    config = their_bert.config.to_dict() | {"hidden_act": "gelu_python"}
+    assert bert(config, their_bert.state_dict()).shape.layer.activation == "gelu"
+
+
+def test_norms_of_a_layer_that_differ_in_eps_are_refused():
+    theirs = nn.TransformerEncoderLayer(8, 2, 12, batch_first=True)
+    theirs.norm2.eps = 0.1
+    with pytest.raises(ValueError, match=r"the same eps, got \[1e-05, 0.1\]"):
+        encoder_layer(theirs)
 
 
 def test_an_output_map_of_its_own_is_refused(their_gpt):

@@ -27,6 +27,7 @@ from hour9.transformers.settings import GptSettings, NewGptSettings
 
 END = "<|endoftext|>"  # GPT-2's mark between two texts
 SCORED_AT_ONCE = 32  # rows
+CURE = "set the candidate's parent to weights of a GPT, or its architecture to new-gpt"
 
 Tokens = NDArray[np.int64]
 
@@ -56,7 +57,12 @@ class Gpt:
         return tokens if len(tokens) < context else tokens[-(context // 2) :]
 
     def bits_per_byte(self, texts: Sequence[str]) -> NDArray[np.float64]:  # -> (N,)
-        """-log2 P(text) / bytes: whatever the tokens are, and so comparable between models."""
+        """-log2 P(text) / bytes: whatever the tokens are, and so comparable between models.
+
+        Raises ValueError for a text without a byte.
+        """
+        if empty := [row for row, text in enumerate(texts) if not text]:
+            raise ValueError(f"an empty text has no bits per byte; got one in row {empty[0]}")
         nats = negative_log_likelihoods(self.model, [self.encode(text) for text in texts])
         return nats / np.log(2) / [len(text.encode()) for text in texts]
 
@@ -217,19 +223,30 @@ def read_gpt(folder: Path, dropout: float) -> Gpt:
     lacks = [n for n in ("config.json", "model.safetensors", "tokenizer.json")
              if not (folder / n).exists()]  # fmt: skip
     if lacks:
-        raise ValueError(
-            f"{folder} holds no GPT: it lacks {', '.join(lacks)}; set the candidate's parent to "
-            "weights of a GPT, or its architecture to new-gpt"
-        )
-    config = json.loads((folder / "config.json").read_text())
-    weights = load_file(folder / "model.safetensors")
+        raise ValueError(f"{folder} holds no GPT: it lacks {', '.join(lacks)}; {CURE}")
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     if tokenizer.token_to_id(END) is None:
         raise ValueError(f"the tokenizer in {folder} lacks {END}, which stands between two texts")
+    try:
+        model = read_model(folder, dropout)
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{folder} holds no GPT: {error}; {CURE}") from None
+    largest, words = max(tokenizer.get_vocab().values()), model.shape.words
+    if largest >= words:
+        raise ValueError(
+            f"the tokenizer in {folder} has tokens up to {largest}, but the model knows those "
+            f"below {words}; take both from the same model"
+        )
+    return Gpt(model, tokenizer)
+
+
+def read_model(folder: Path, dropout: float) -> Transformer:
+    config = json.loads((folder / "config.json").read_text())
+    weights = load_file(folder / "model.safetensors")
     if "shape" not in config:  # Hugging Face's
         dropouts = {"resid_pdrop": dropout, "attn_pdrop": 0.0}
-        return Gpt(load_weights.gpt2(config | dropouts, weights).float(), tokenizer)
+        return load_weights.gpt2(config | dropouts, weights).float()
     layer = LayerShape(**config["shape"]["layer"] | {"dropout": dropout})
     model = Transformer(TransformerShape(**config["shape"] | {"layer": layer}))
     model.load_state_dict(weights)
-    return Gpt(model, tokenizer)
+    return model

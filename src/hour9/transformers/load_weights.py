@@ -66,6 +66,7 @@ HEADS = ("pooler.", "cls.", "classifier.", "qa_outputs.")  # what stood on BERT,
 ACTIVATIONS: dict[str, Activation] = {
     "relu": "relu",
     "gelu": "gelu",
+    "gelu_python": "gelu",
     "gelu_new": "gelu_tanh",
     "gelu_pytorch_tanh": "gelu_tanh",
 }
@@ -84,7 +85,12 @@ def decoder_layer(layer: nn.TransformerDecoderLayer) -> DecoderLayer:
 
 def bert(config: Mapping[str, Any], weights: Weights) -> Transformer:
     """BertModel, from what stands in config.json and model.safetensors; its heads stay behind."""
-    demand(config, position_embedding_type=("absolute", None), is_decoder=(False, None))
+    demand(
+        config,
+        model_type=("bert", None),  # RoBERTa, for one, counts positions from elsewhere
+        position_embedding_type=("absolute", None),
+        is_decoder=(False, None),
+    )
     shape = TransformerShape(
         words=config["vocab_size"],
         context=config["max_position_embeddings"],
@@ -114,6 +120,7 @@ def gpt2(config: Mapping[str, Any], weights: Weights) -> Transformer:
     """GPT2LMHeadModel; `logits` of its hidden states are those of the words' own vectors."""
     demand(
         config,
+        model_type=("gpt2", None),
         scale_attn_weights=(True, None),
         scale_attn_by_inverse_layer_idx=(False, None),
         add_cross_attention=(False, None),
@@ -148,16 +155,26 @@ def gpt2(config: Mapping[str, Any], weights: Weights) -> Transformer:
 
 def shape_of(layer: nn.TransformerEncoderLayer | nn.TransformerDecoderLayer) -> LayerShape:
     """What torch's layer was built with."""
+    epsilons = {part.eps for part in layer.children() if isinstance(part, nn.LayerNorm)}
+    if len(epsilons) > 1:
+        raise ValueError(f"the norms of a layer must have the same eps, got {sorted(epsilons)}")
     return LayerShape(
         channels=layer.linear1.in_features,
         heads=layer.self_attn.num_heads,
         hidden=layer.linear1.out_features,
         norm_first=layer.norm_first,
-        activation=known_activation(getattr(layer.activation, "__name__", "unnamed")),
+        activation=known_activation(name_of(layer.activation)),
         dropout=layer.dropout.p,
         attention_dropout=layer.self_attn.dropout,
         epsilon=layer.norm1.eps,
     )
+
+
+def name_of(activation: object) -> str:
+    """Of a function, or of a module such as nn.GELU()."""
+    if getattr(activation, "approximate", "none") == "tanh":
+        return "gelu_pytorch_tanh"
+    return getattr(activation, "__name__", type(activation).__name__.lower())
 
 
 def demand(config: Mapping[str, Any], **allowed: tuple[Any, ...]) -> None:
