@@ -95,6 +95,18 @@ def test_a_prompt_that_is_empty_or_too_long_is_refused(model, prompt, length):
         generate(model, [[1], prompt], [Sampling()] * 2)
 
 
+@pytest.mark.parametrize("token", [-1, 20])
+@pytest.mark.parametrize("texts", [1, 2])
+def test_a_token_that_the_model_does_not_have_is_refused(model, token, texts):
+    with pytest.raises(ValueError, match=f"tokens are 0 to 19, got {token} in row {texts - 1}"):
+        generate(model, [[1]] * (texts - 1) + [[3, token]], [Sampling()] * texts)
+
+
+def test_a_prompt_without_a_sampling_is_refused(model):
+    with pytest.raises(ValueError, match="got 2 prompts, 1 samplings"):
+        generate(model, [[1], [2]], [Sampling()])
+
+
 def test_no_prompts_have_no_continuations(model):
     assert generate(model, [], []) == []
 
@@ -123,13 +135,24 @@ def shares(**settings: float) -> np.ndarray:
         ({"top_k": 3, "top_p": 0.75}, [0, 4 / 7, 0, 3 / 7]),  # 7/9 of the three likeliest
         ({"temperature": 0.0}, [0, 1, 0, 0]),  # the likeliest
         ({"top_p": 1e-9}, [0, 1, 0, 0]),  # never fewer than one
+        ({"temperature": 1e-310}, [0, 1, 0, 0]),  # any logit divided by it is infinite
+        ({"temperature": 1e-310, "top_k": 1}, [0, 1, 0, 0]),
     ],
 )
 def test_tokens_are_drawn_as_often_as_their_share_says(settings, expected):
     np.testing.assert_allclose(shares(**settings), expected, atol=0.03)
 
 
-@pytest.mark.parametrize("wrong", [{"top_p": 0.0}, {"temperature": -1.0}, {"tokens": 0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"top_p": 0.0},
+        {"temperature": -1.0},
+        {"temperature": np.nan},
+        {"temperature": np.inf},
+        {"tokens": 0},
+    ],
+)
 def test_sampling_that_makes_no_sense_is_refused(wrong):
     with pytest.raises(ValueError, match="tokens must be at least 1"):
         Sampling(**wrong)

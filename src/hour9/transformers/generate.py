@@ -3,6 +3,7 @@
 Shapes: B texts, T tokens, V words.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -12,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from hour9.transformers.generate_numpy import NumpyReader, readable
-from hour9.transformers.layers import Transformer
+from hour9.transformers.layers import Transformer, TransformerShape
 
 Logits = NDArray[np.floating[Any]]
 
@@ -34,10 +35,12 @@ class Sampling:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.tokens < 1 or self.temperature < 0 or self.top_k < 0 or not 0 < self.top_p <= 1:
+        finite = 0 <= self.temperature < math.inf
+        if self.tokens < 1 or not finite or self.top_k < 0 or not 0 < self.top_p <= 1:
             raise ValueError(
-                "tokens must be at least 1, temperature and top_k at least 0, and top_p above 0 "
-                f"and at most 1; got {self.tokens}, {self.temperature}, {self.top_k}, {self.top_p}"
+                "tokens must be at least 1, temperature finite and at least 0, top_k at least 0, "
+                "and top_p above 0 and at most 1; got "
+                f"{self.tokens}, {self.temperature}, {self.top_k}, {self.top_p}"
             )
 
 
@@ -84,7 +87,7 @@ def generate(
     prompt has, and a text whose prompt is longer takes its next token from there. So nothing is
     padded, and nothing has to be masked.
     """
-    check(prompts, model.shape.context)
+    check(prompts, sampling, model.shape)
     reader = reader_of(model, len(prompts))
     chances = [np.random.default_rng(one.seed) for one in sampling]
     texts = [list(prompt) for prompt in prompts]
@@ -113,8 +116,15 @@ def generate(
     return [text[len(prompt) :] for text, prompt in zip(texts, prompts, strict=True)]
 
 
-def check(prompts: Sequence[Sequence[int]], context: int) -> None:
-    """A prompt must say something and leave room."""
+def check(
+    prompts: Sequence[Sequence[int]], sampling: Sequence[Sampling], shape: TransformerShape
+) -> None:
+    """A prompt must say something in the model's words, and leave room."""
+    if len(prompts) != len(sampling):
+        raise ValueError(
+            f"each prompt needs its sampling; got {len(prompts)} prompts, {len(sampling)} samplings"
+        )
+    context, words = shape.context, shape.words
     wrong = {row: len(p) for row, p in enumerate(prompts) if not 0 < len(p) < context}
     if wrong:
         row, length = next(iter(wrong.items()))
@@ -122,6 +132,10 @@ def check(prompts: Sequence[Sequence[int]], context: int) -> None:
             f"a prompt must have 1 to {context - 1} tokens, for the model reads {context}; "
             f"got {length} in row {row}{f' and {len(wrong) - 1} more such' * (len(wrong) > 1)}"
         )
+    strange = [(row, t) for row, p in enumerate(prompts) for t in p if not 0 <= t < words]
+    if strange:
+        row, token = strange[0]
+        raise ValueError(f"the model's tokens are 0 to {words - 1}, got {token} in row {row}")
 
 
 def draw(logits: Logits, sampling: Sampling, chance: np.random.Generator) -> int:
@@ -129,8 +143,9 @@ def draw(logits: Logits, sampling: Sampling, chance: np.random.Generator) -> int
     if sampling.temperature == 0:
         return int(logits.argmax())
     order = np.argsort(-logits, kind="stable")[: sampling.top_k or None]  # the likeliest first
-    scaled = logits[order].astype(np.float64) / sampling.temperature
-    share = np.exp(scaled - scaled[0])
+    chosen = logits[order].astype(np.float64)
+    with np.errstate(over="ignore"):  # a tiny temperature makes -inf of all but the likeliest
+        share = np.exp((chosen - chosen[0]) / sampling.temperature)
     share = np.cumsum(share / share.sum())
     within = int(np.searchsorted(share, sampling.top_p)) + 1  # the one that reaches it too
     share = share[:within]
