@@ -145,3 +145,8 @@ def test_a_full_cache_is_refused():
 def test_heads_that_do_not_divide_channels_are_refused():
     with pytest.raises(ValueError, match="channels=8 and heads=3"):
         MultiHeadAttention(channels=8, heads=3)
+
+
+def test_rotary_heads_of_an_odd_width_are_refused_in_the_users_terms():
+    with pytest.raises(ValueError, match="channels=12 and heads=4"):
+        MultiHeadAttention(channels=12, heads=4, rotary=True)

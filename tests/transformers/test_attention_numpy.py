@@ -89,6 +89,28 @@ def test_scores_too_large_for_an_exponential_do_no_harm(function):
     np.testing.assert_allclose(found, oracle(q, k, v), rtol=1e-4, atol=1e-4)
 
 
+def test_a_few_queries_at_a_time_take_all_that_attention_takes():
+    """Whole numbers as a mask, texts that share keys and values, several formats."""
+    q, k, v = some_heads()
+    mask = some_mask().astype(int)
+    for given in (
+        (q, k, v, mask),
+        (q, k[0], v[:, :1]),
+        (q[0, 0], k[0, 0], v[0, 0], mask),
+        (q.astype("float32"), k, v),
+        (q.astype("float32"), k.astype("float32"), v),
+        (q.astype(int), k.astype(int), v.astype(int)),
+    ):
+        expected, found = attention(*given)[0], blocked_attention(*given, block=3)
+        assert found.dtype == expected.dtype
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("function", [lambda *x: attention(*x)[0], blocked_attention])
+def test_where_there_are_no_keys_every_query_gets_zeros(function):
+    assert (function(*some_heads(keys=0)) == np.zeros((B, H, T, D))).all()
+
+
 def test_inputs_stay_as_they_were():
     heads = some_heads()
     copies = [x.copy() for x in heads]

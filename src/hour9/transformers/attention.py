@@ -68,6 +68,11 @@ class MultiHeadAttention(nn.Module):
         super().__init__()
         if channels % heads:
             raise ValueError(f"heads must divide channels, got {channels=} and {heads=}")
+        if rotary and channels // heads % 2:
+            raise ValueError(
+                "rotary positions turn pairs: each head needs an even number of channels, got "
+                f"{channels=} and {heads=}"
+            )
         self.heads = heads
         self.causal = causal
         self.dropout = dropout

@@ -48,10 +48,12 @@ def blocked_attention(
     the softmax's sum is left for the shorter rows of the output, and the future is not computed.
     """
     T, S = check_lengths(q, k, causal)
-    lead, scale = q.shape[:-2], 1 / math.sqrt(q.shape[-1])
-    output = np.empty((*lead, T, v.shape[-1]), dtype=q.dtype)
-    buffer = np.empty(block * S, dtype=q.dtype)
+    given = (q, k, v) if mask is None else (q, k, v, mask)
+    lead, scale = np.broadcast_shapes(*(x.shape[:-2] for x in given)), 1 / math.sqrt(q.shape[-1])
+    q, k, v = (np.broadcast_to(x, (*lead, *x.shape[-2:])) for x in (q, k, v))
     visible = None if mask is None else np.broadcast_to(mask, (*lead, T, S))
+    buffer = np.empty(block * S, dtype=np.result_type(q, k, 0.0))
+    output = np.empty((*lead, T, v.shape[-1]), dtype=np.result_type(buffer, v))
     for index in np.ndindex(*lead):
         for start in range(0, T, block):
             rows = slice(start, min(start + block, T))
@@ -62,7 +64,7 @@ def blocked_attention(
             if causal:  # only the last n keys are the future of any of these n queries
                 np.copyto(scores[:, seen - n :], -np.inf, where=~np.tri(n, dtype=bool))
             if visible is not None:
-                np.copyto(scores, -np.inf, where=~visible[index][rows, :seen])
+                np.copyto(scores, -np.inf, where=np.logical_not(visible[index][rows, :seen]))
             total = exponentiate(scores)  # (n, 1)
             mixed = np.matmul(scores, v[index][:seen], out=output[index][rows])  # (n, D)
             mixed /= total
@@ -92,7 +94,7 @@ def check_lengths(q: Array, k: Array, causal: bool) -> tuple[int, int]:
 
 def exponentiate(scores: Array) -> Array:  # (…, S) -> (…, 1)
     """Write e^(s - max) in place of s; the sums of the rows, 1 for a row that sees nothing."""
-    largest = scores.max(axis=-1, keepdims=True)
+    largest = scores.max(axis=-1, keepdims=True, initial=-np.inf)  # there may be no keys
     scores -= np.maximum(largest, np.finfo(scores.dtype).min)  # -inf less -inf would be NaN
     np.exp(scores, out=scores)
     total = scores.sum(axis=-1, keepdims=True)
