@@ -1,6 +1,7 @@
 """The task `translation`, from tables to answers."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -219,3 +220,19 @@ def test_parallel_files_become_cases_and_train_a_model(tmp_path):
     scores = TASK.score(train(tables, tmp_path, settings), tables)
     assert scores["score"].between(0, 1).all()
     assert np.isfinite(scores["score"]).all()
+
+
+def test_sentences_are_called_chrf_and_get_a_corpus_s_bleu_and_dates_do_not(
+    tables, model, monkeypatch
+):
+    assert (TASK.metric(tables), TASK.measure(model, tables)) == ("match", {})
+    data = tables["cases"].merge(tables["sentences"], on="case")
+    said = "ein Hund und eine Katze laufen am " + data["text"]
+    cases = data[["case", "split"]].assign(target=said.where(data["split"] == "test", "kein Hund"))
+    sentences = {**tables, "cases": cases}
+    known = dict(zip(data["text"], said, strict=True))
+    knower = SimpleNamespace(translate=lambda texts: [known[text] for text in texts])
+    monkeypatch.setattr("hour9.transformers.seq2seq.load_translator", lambda folder: knower)
+    assert TASK.metric(sentences) == "chrF"
+    found = TASK.measure(model, sentences)
+    assert found == pytest.approx({"BLEU": 100, "BLEU/nearest training sentence": 0})
