@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from hour9.sources.splits import split_of, with_all_splits
+from hour9.sources.splits import SourceRefused, split_of, with_all_splits
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,10 @@ def test_what_is_missing_is_made_and_test_is_never_trained_on(given, made):
     assert (table["split"][after == "train"] == "train").all()
     if "test" in given and "" not in made:
         assert ((after == "test") == (table["split"] == "test")).all()
+
+
+def test_even_a_small_train_gives_validation_a_case_unless_it_has_but_one():
+    few = pd.DataFrame({"split": ["train", "train", "test"]})
+    assert sorted(with_all_splits(few, seed=0)["split"]) == ["test", "train", "validation"]
+    with pytest.raises(SourceRefused, match="leaves none for validation"):
+        with_all_splits(few[1:].reset_index(drop=True), seed=0)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hour9.engine.settings import Source
+from hour9.sources.splits import SourceRefused
 from hour9.sources.text import LABEL_WORDS, TextRefused, labelled_texts, of_dataset, settle
 
 SHARED = Path(os.environ.get("HOUR9_SHARED", "../shared")) / "data"
@@ -148,12 +149,46 @@ def test_folders_named_pos_and_neg_are_labels(tmp_path):
         ("a.csv", "number,label\n1,0\n", r"a\.csv, line 1: no column of texts among number"),
         ("a.tsv", "sentence\nonly\n", r"no labels in a\.tsv; add a column 'label'"),
         ("a.tsv", "\n", r"a\.tsv is empty"),
+        ("a.csv", "go\0od,1\nbad,0\n", r"a\.csv holds NUL bytes.*save it as UTF-8"),
         ("a.parquet", "PAR1", r"a\.parquet is no \.tsv, \.csv.*convert it"),
     ],
 )
 def test_what_cannot_be_read_is_named_by_file_line_and_cure(tmp_path, name, content, message):
     with pytest.raises(TextRefused, match=message):
         read(write(tmp_path / name, content))
+
+
+def test_a_text_of_a_csv_may_be_of_any_length(tmp_path):
+    path = write(tmp_path / "a.csv", f"text,label\n{'a' * 200_000},1\nbad,0\n")
+    assert read(path)["text"].str.len().tolist() == [200_000, 3]
+
+
+@pytest.mark.parametrize("texts", [("good, really", "bad, no"), ("good, really", "bad")])
+def test_commas_in_texts_do_not_hide_the_semicolon(tmp_path, texts):
+    path = write(tmp_path / "a.csv", "".join(f"{text};1\n" for text in texts))
+    assert read(path)["text"].tolist() == list(texts)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\xff\xfea\0b", "begins as UTF-16 but is not"),
+        ("good\t1\n".encode("utf-16-le"), "holds NUL bytes"),
+        (gzip.compress(b"", mtime=0)[:10] + b"\xff" * 20, "is no whole gzip file.*invalid"),
+    ],
+    ids=["half a character", "no mark", "gzip"],
+)
+def test_bytes_that_are_no_text_are_refused_by_name(tmp_path, content, message):
+    (tmp_path / "a.tsv").write_bytes(content)
+    with pytest.raises(TextRefused, match=rf"a\.tsv {message}"):
+        read(tmp_path / "a.tsv")
+
+
+def test_a_file_that_lies_there_packed_and_unpacked_is_refused(tmp_path):
+    for name in ("train.csv", "train.csv.gz", "test.csv"):
+        write(tmp_path / name, "good,1\nbad,0\n")
+    with pytest.raises(SourceRefused, match=r"holds train\.csv and the same with \.gz"):
+        read(tmp_path)
 
 
 def test_a_cut_gzip_file_is_named(tmp_path):

@@ -1,4 +1,4 @@
-"""The splits of a source: named by its files, and made where one is missing.
+"""The files of a source, and the splits that their names speak of.
 
 Where there is no validation file, a share of train becomes validation; where there is no test
 file, the validation file becomes test, as is usual with GLUE; where there is but one split, it is
@@ -6,6 +6,9 @@ left empty and `validate` deals it.
 """
 
 import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,6 +19,31 @@ SPLIT_WORDS = {
     "test": "test",
 }
 CARVED = 0.1  # share of train that becomes validation where there is none
+SHOWN = 5  # files left out that a message lists
+
+
+class SourceRefused(ValueError):  # noqa: N818 - reads as a sentence where it is raised
+    """The source cannot be read; the message says where, and what to do."""
+
+
+def files_of(folder: Path, fits: Callable[[str], object]) -> list[Path]:
+    """The files whose names fit, sorted, without what programs hide there.
+
+    Raises SourceRefused where one lies there both packed and not, as `gunzip -k` leaves it: its
+    cases would count twice.
+    """
+    paths = sorted(p for p in folder.iterdir() if fits(p.name) and not hidden(p.name))
+    names = {path.name for path in paths}
+    if twins := sorted(name for name in names if f"{name}.gz" in names):
+        raise SourceRefused(
+            f"'{folder}' holds {', '.join(twins)} and the same with .gz; keep one of each"
+        )
+    return paths
+
+
+def hidden(name: str) -> bool:
+    """Whether a program keeps it for itself: .DS_Store, .ipynb_checkpoints, __MACOSX."""
+    return name.startswith(".") or name == "__MACOSX"
 
 
 def split_of(name: str) -> str:
@@ -24,8 +52,28 @@ def split_of(name: str) -> str:
     return next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), "")
 
 
+def tell_splits(splits: Mapping[str, str]) -> None:
+    """Say which files are named for which split, as several may make up one."""
+    told = [
+        f"named {split or 'for no split'}: {', '.join(files)}"
+        for split in dict.fromkeys((*SPLIT_WORDS.values(), ""))
+        if (files := [name for name, its in splits.items() if its == split])
+    ]
+    print("; ".join(told), file=sys.stderr)
+
+
+def tell_left_out(root: Path, names: Sequence[str], why: str) -> None:
+    """Say which files are not read, if there are any."""
+    if names:
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        print(f"'{root}': left out {', '.join(names[:SHOWN])}{more} ({why})", file=sys.stderr)
+
+
 def with_all_splits(table: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """The table with a train, a validation and a test, or with none at all."""
+    """The table with a train, a validation and a test, or with none at all.
+
+    Raises SourceRefused where there is too little to share.
+    """
     splits = set(table["split"])
     if "train" not in splits or len(splits) == 1:
         return table.assign(split="")
@@ -34,6 +82,11 @@ def with_all_splits(table: pd.DataFrame, seed: int) -> pd.DataFrame:
         table["split"] = table["split"].replace("validation", "test")
     if "validation" not in splits or "test" not in splits:
         train = np.flatnonzero(table["split"] == "train")
-        carved = np.random.default_rng(seed).permutation(train)[: round(CARVED * len(train))]
-        table.loc[carved, "split"] = "validation"
+        if len(train) < 2:
+            raise SourceRefused(
+                "one case to train on leaves none for validation; add cases, or files for all of "
+                "train, validation and test"
+            )
+        order = np.random.default_rng(seed).permutation(train)
+        table.loc[order[: max(1, round(CARVED * len(train)))], "split"] = "validation"
     return table

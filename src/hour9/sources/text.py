@@ -12,8 +12,11 @@ import gzip
 import io
 import re
 import sys
+import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,7 @@ import pandas as pd
 
 from hour9.engine.settings import Source
 from hour9.sources.overlap import apart
-from hour9.sources.splits import split_of, with_all_splits
+from hour9.sources.splits import SourceRefused, files_of, split_of, with_all_splits
 
 TEXT_NAMES = ("text", "sentence", "review", "content", "comment", "phrase", "tweet")
 LABEL_NAMES = ("label", "labels", "sentiment", "target", "polarity", "class")
@@ -33,12 +36,14 @@ NO_LABEL = ("", "-1")  # what Hugging Face and GLUE write where a label is withh
 FILE = re.compile(r"\.(tsv|csv)(\.gz)?$", re.IGNORECASE)
 READ = ".tsv, .csv, .tsv.gz or .csv.gz file"
 SHOWN = 5  # broken lines that a message lists
+DELIMITERS = ",;\t"
+FIRST = 20  # records that the delimiter is chosen by
 
 Row = tuple[int, list[str]]
 """A line number and the cells that begin there."""
 
 
-class TextRefused(ValueError):  # noqa: N818 - reads as a sentence where it is raised
+class TextRefused(SourceRefused):
     """The texts cannot be read; the message says where, and what to do."""
 
 
@@ -52,7 +57,7 @@ class Part:
 
 
 def labelled_texts(source: Source) -> pd.DataFrame:
-    """The columns case, text, label (negative or positive) and split. Raises TextRefused."""
+    """The columns case, text, label (negative or positive) and split. Raises SourceRefused."""
     parts = of_hub(source.name) if source.kind == "hub" else of_path(Path(source.root))
     table = settle(parts, source.seed)
     return kept_apart(table, source) if source.apart else table
@@ -100,7 +105,7 @@ def of_path(root: Path) -> list[Part]:
         raise TextRefused(f"'{root}' does not exist; set source.root to a file or a folder")
     if parts := list(of_class_folders(root)):
         return parts
-    paths = sorted(path for path in root.iterdir() if FILE.search(path.name))
+    paths = files_of(root, FILE.search)
     if not paths:
         folders = ", ".join(sorted(path.name for path in root.iterdir() if path.is_dir()))
         raise TextRefused(
@@ -222,9 +227,8 @@ def tab_rows(text: str, path: Path) -> Iterator[Row]:
 
 def comma_rows(text: str, path: Path) -> Iterator[Row]:
     """Records of a CSV file, with the line where each begins; a quoted cell may hold line ends."""
-    head = text.partition("\n")[0]
-    delimiter = next((mark for mark in ",;\t" if mark in head), ",")
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))
+    reader = records(text, max(DELIMITERS, key=lambda delimiter: fit(text, delimiter)))
     begins = 1
     while True:
         try:
@@ -239,25 +243,58 @@ def comma_rows(text: str, path: Path) -> Iterator[Row]:
         begins = reader.line_num + 1
 
 
+def records(text: str, delimiter: str) -> Any:
+    return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+
+
+def fit(text: str, delimiter: str) -> tuple[int, int]:
+    """How many of the first records it cuts into the same number of cells, above 1, and how many
+    of these have a label: 'good, really;1' is two cells either way."""
+    rows: list[list[str]] = []
+    with suppress(csv.Error):
+        rows.extend(islice(records(text, delimiter), FIRST))
+    widths = [len(row) for row in rows]
+    width = max(widths, key=widths.count, default=0)
+    alike = [row for row in rows if len(row) == width > 1]
+    labels = [any(cell.strip().lower() in LABEL_WORDS for cell in row) for row in alike]
+    return len(alike), sum(labels)
+
+
 def decode(path: Path) -> str:
-    """The file as text: UTF-8, UTF-16 with its mark, else the old Windows encoding, aloud."""
+    """The file as text: UTF-8, UTF-16 with its mark, else the old Windows encoding, aloud.
+
+    Raises TextRefused.
+    """
     raw = path.read_bytes()
     if raw[:2] == b"\x1f\x8b":
         try:
             raw = gzip.decompress(raw)
-        except (EOFError, OSError) as error:
+        except (EOFError, OSError, zlib.error) as error:
             raise TextRefused(f"{path} is no whole gzip file ({error}); fetch it again") from None
-    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return raw.decode("utf-16")
+    wide = raw[:2] in (b"\xff\xfe", b"\xfe\xff")
     try:
-        return raw.decode("utf-8-sig")
+        text = raw.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError as error:
+        if wide:
+            raise TextRefused(
+                f"{path} begins as UTF-16 but is not ({error.reason}); save it as UTF-8"
+            ) from None
         line = raw.count(b"\n", 0, error.start) + 1
+        text = decode_old(raw, f"{path}, line {line}")
+    if "\0" in text:
+        raise TextRefused(
+            f"{path} holds NUL bytes: it is no text, or UTF-16 without its mark; save it as UTF-8"
+        )
+    return text
+
+
+def decode_old(raw: bytes, where: str) -> str:
+    """The old Windows encoding, aloud."""
     try:
         text = raw.decode("cp1252")
     except UnicodeDecodeError:
-        raise TextRefused(f"{path}, line {line}: not UTF-8; save the file as UTF-8") from None
-    print(f"{path}, line {line}: not UTF-8, read as Windows-1252", file=sys.stderr)
+        raise TextRefused(f"{where}: not UTF-8; save the file as UTF-8") from None
+    print(f"{where}: not UTF-8, read as Windows-1252", file=sys.stderr)
     return text
 
 
