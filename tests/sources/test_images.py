@@ -8,6 +8,7 @@ from PIL import Image
 
 from hour9.engine.settings import Source
 from hour9.sources.images import ImagesRefused, labelled_images, read_idx
+from hour9.sources.splits import SourceRefused
 
 MNIST = Path(__file__).parents[3] / "shared/data/images/MNIST/raw"
 RED, BLUE = (255, 0, 0), (0, 0, 255)
@@ -60,6 +61,7 @@ def test_the_seed_deals_the_validation_images(digits):
         (b"\0\0\x08\x03\0\0\0\x02\0\0", "shorter or longer|begins with"),
         (b"\0\0\x08\x03" + struct.pack(">3I", 2**31, 28, 28), "more than 1,073,741,824 bytes"),
         (gzip.compress(idx(np.zeros((2, 2, 2))), mtime=0)[:-9], "cannot be read"),
+        (gzip.compress(b"", mtime=0)[:10] + b"\xff" * 20, "cannot be read.*invalid"),
     ],
 )
 def test_a_broken_idx_file_is_refused(tmp_path, content, message):
@@ -73,6 +75,13 @@ def test_a_bomb_is_unpacked_no_further_than_it_announces(tmp_path):
     (tmp_path / "bomb").write_bytes(bomb)
     with pytest.raises(ImagesRefused, match="shorter or longer"):
         read_idx(tmp_path / "bomb", 3)
+
+
+def test_a_file_that_lies_there_packed_and_unpacked_is_refused(digits):
+    packed = digits / "train-images-idx3-ubyte.gz"
+    packed.with_suffix("").write_bytes(gzip.decompress(packed.read_bytes()))
+    with pytest.raises(SourceRefused, match="holds train-images-idx3-ubyte and the same"):
+        read(digits)
 
 
 def test_labels_that_are_missing_or_too_few_are_refused(digits):
@@ -118,6 +127,30 @@ def test_folders_of_splits_keep_their_splits_and_colours(tmp_path):
     assert table.loc["val/fire/1.png", "split"] == "validation"
     assert table.loc["test/fire/1.png", "pixels"] == bytes(RED) * 6
     assert set(table["colours"]) == {3}
+
+
+@pytest.mark.parametrize(
+    ("mode", "name"), [("uint16", "a/1.png"), ("uint8", "a/1.png"), ("uint8", "a/1.bmp")]
+)
+def test_grey_of_any_depth_is_read_as_bytes(tmp_path, mode, name):
+    grey = np.array([[0, 1, 128], [200, 254, 255]], np.uint8)
+    (tmp_path / "a").mkdir()
+    deep = grey.astype(np.uint16) * 257  # 65,535 is white
+    Image.fromarray(deep if mode == "uint16" else grey).save(tmp_path / name)
+    row = read(tmp_path).iloc[0]
+    assert row["colours"] == 1
+    assert row["pixels"] == grey.tobytes()
+
+
+@pytest.mark.parametrize("prefix", ["", "train/"])
+def test_what_is_not_read_is_named_and_what_programs_hide_is_not(tmp_path, capsys, prefix):
+    for name in ("a/1.png", "b/1.png", "a/deeper/2.png"):
+        picture(tmp_path / prefix / name, 3)
+    for name in (".cache/1.png", "__MACOSX/1.png", f"{prefix}a/._1.png"):
+        picture(tmp_path / name, 3)
+    picture(tmp_path / "z/1.gif", 3)
+    assert read(tmp_path)["case"].tolist() == [f"{prefix}a/1.png", f"{prefix}b/1.png"]
+    assert f"left out {prefix}a/deeper/2.png, z/1.gif (read are" in capsys.readouterr().err
 
 
 def test_broken_pictures_are_all_named(tmp_path):

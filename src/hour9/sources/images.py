@@ -1,15 +1,16 @@
 """Labelled images as people keep them: MNIST's idx files, or a folder for each class.
 
 `train-images-idx3-ubyte.gz` and its three siblings, as MNIST and Fashion-MNIST come, packed or
-not; or PNG and JPEG files in `<class>/`, or in `<split>/<class>/`. Either gives a table with the
-columns case, split, label, height, width, colours (1: grey, 3: red, green, blue) and pixels: the
-bytes of an image in reading order, its colours side by side.
+not; or PNG, JPEG and BMP files in `<class>/`, or in `<split>/<class>/`. Either gives a table with
+the columns case, split, label, height, width, colours (1: grey, 3: red, green, blue) and pixels:
+the bytes of an image in reading order, its colours side by side.
 """
 
 import gzip
 import math
+import re
 import struct
-from collections.abc import Iterator
+import zlib
 from io import BufferedReader
 from pathlib import Path
 
@@ -17,35 +18,44 @@ import numpy as np
 import pandas as pd
 
 from hour9.engine.settings import Source
-from hour9.sources.splits import split_of, with_all_splits
+from hour9.sources.splits import (
+    SourceRefused,
+    files_of,
+    hidden,
+    split_of,
+    tell_left_out,
+    with_all_splits,
+)
 
+IDX = re.compile(r"-images.idx3-ubyte")
 UNSIGNED_BYTE = 8  # idx's code of the only number format that images come in
 LARGEST = 1 << 30  # bytes of an idx file's content
 MOST_PIXELS = 1 << 24  # of one image: what is larger is no training image, or a bomb
-PICTURES = (".png", ".jpg", ".jpeg")
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
 SHOWN = 5  # broken files that a message lists
 
 
-class ImagesRefused(ValueError):  # noqa: N818 - reads as a sentence where it is raised
+class ImagesRefused(SourceRefused):
     """The images cannot be read; the message says where, and what to do."""
 
 
 def labelled_images(source: Source) -> pd.DataFrame:
-    """A row for each image below `source.root`. Raises ImagesRefused."""
+    """A row for each image below `source.root`. Raises SourceRefused."""
     root = Path(source.root)
     if not root.is_dir():
         raise ImagesRefused(f"'{root}' is no folder; set source.root to one that holds images")
-    table = of_idx(root) if any(root.glob("*-images?idx3-ubyte*")) else of_class_folders(root)
+    files = files_of(root, IDX.search)
+    table = of_idx(files) if files else of_class_folders(root)
     return with_all_splits(table, source.seed)
 
 
 # MNIST's format
 
 
-def of_idx(root: Path) -> pd.DataFrame:
+def of_idx(files: list[Path]) -> pd.DataFrame:
     """Each file of images with the file of labels that its name leads to."""
     parts = []
-    for path in sorted(root.glob("*-images?idx3-ubyte*")):
+    for path in files:
         part = path.name.partition("-images")[0]
         images, labels = read_idx(path, 3), read_idx(labels_beside(path), 1)
         if len(images) != len(labels):
@@ -91,7 +101,7 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
             if length > LARGEST:
                 raise ImagesRefused(f"{path} announces {shape}, more than {LARGEST:,} bytes")
             content = file.read(length + 1)
-    except (EOFError, OSError) as error:
+    except (EOFError, OSError, zlib.error) as error:
         raise ImagesRefused(f"{path} cannot be read ({error}); fetch it again") from None
     if len(shape) != dimensions or len(content) != length:
         raise ImagesRefused(f"{path} announces {shape} but is shorter or longer; fetch it again")
@@ -127,22 +137,48 @@ def of_class_folders(root: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def pictures(root: Path) -> Iterator[tuple[Path, str, str]]:
-    """Files with their split and label. Folders are splits where the name of each says so."""
-    folders = sorted(path for path in root.iterdir() if path.is_dir())
-    splits = {path: split_of(path.name) for path in folders}
-    for folder, split in splits.items() if all(splits.values()) else [(root, "")]:
-        for path in sorted(folder.glob("*/*")):
-            if path.suffix.lower() in PICTURES:
-                yield path, split, path.parent.name
+def pictures(root: Path) -> list[tuple[Path, str, str]]:
+    """Files with their split and label. What is no picture, or too deep, is left out, aloud.
+
+    Folders are splits where the name of each says so, or where one that does holds folders of
+    pictures.
+    """
+    folders = sorted(path for path in root.iterdir() if path.is_dir() and not hidden(path.name))
+    splits = {path: split for path in folders if (split := split_of(path.name))}
+    in_splits = len(splits) == len(folders) or any(pictures_in(folder) for folder in splits)
+    found = [
+        (path, split, path.parent.name)
+        for folder, split in (splits if in_splits else {root: ""}).items()
+        for path in pictures_in(folder)
+    ]
+    others = {path.relative_to(root) for path in root.rglob("*") if path.is_file()}
+    others -= {path.relative_to(root) for path, _, _ in found}
+    tell_left_out(
+        root,
+        [path.as_posix() for path in sorted(others) if not any(map(hidden, path.parts))],
+        f"read are {', '.join(PICTURES)} in <class>/ or <split>/<class>/",
+    )
+    return found
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """The pictures in a folder's folders."""
+    return sorted(
+        path
+        for path in folder.glob("*/*")
+        if path.suffix.lower() in PICTURES and not (hidden(path.name) or hidden(path.parent.name))
+    )
 
 
 def read_picture(path: Path) -> tuple[int, int, int, bytes]:
     """Height, width, colours and pixels of one file."""
     from PIL import Image
 
-    with Image.open(path, formats=("PNG", "JPEG")) as image:
+    with Image.open(path, formats=("PNG", "JPEG", "BMP")) as image:
         if image.width * image.height > MOST_PIXELS:
             raise ValueError(f"{image.width} by {image.height} pixels; {MOST_PIXELS:,} at most")
-        plain = image.convert("L" if image.mode in ("1", "L", "LA") else "RGB")
+        if image.mode.startswith("I"):  # 16 bits of grey, which convert would clip at 255
+            plain = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        else:
+            plain = image.convert("L" if image.mode in ("1", "L", "LA") else "RGB")
     return plain.height, plain.width, len(plain.getbands()), plain.tobytes()
