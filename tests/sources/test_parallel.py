@@ -5,6 +5,7 @@ import pytest
 
 from hour9.engine.settings import Source
 from hour9.sources.parallel import parallel_texts
+from hour9.sources.splits import SourceRefused
 from hour9.sources.text import TextRefused
 
 MULTI30K = Path(__file__).parents[3] / "shared/data/text/multi30k/raw"
@@ -36,6 +37,28 @@ def test_line_n_of_one_file_is_the_translation_of_line_n_of_the_other(folder, ca
     ]
     assert table["split"].tolist() == ["test", "train", "train", "train", "validation"]
     assert "train.en: 1 lines are empty" in capsys.readouterr().err
+
+
+def test_files_of_one_split_keep_their_names_and_are_told(folder, capsys):
+    for name in ("test.2017.en", "test.2017.de", "test.2018.en", "test.2018.de"):
+        (folder / name).write_text("six")
+    assert read(folder)["case"].tolist()[:3] == ["test.2017:1", "test.2018:1", "test_2016:1"]
+    told = "named test: test.2017.en, test.2018.en, test_2016.en"
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["test_2017.en", "test_2017.de.gz"])
+def test_a_file_without_its_translation_is_left_out_aloud(folder, capsys, name):
+    (folder / name).write_bytes(b"six")
+    assert not read(folder)["case"].str.contains("2017").any()
+    assert f"left out {name} (not there in the other language)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("twin", ["val.en.gz", "train.de"])
+def test_a_file_that_lies_there_packed_and_unpacked_is_refused(folder, twin):
+    (folder / twin).write_bytes(b"")
+    with pytest.raises(SourceRefused, match=f"holds {twin.removesuffix('.gz')} and the same with"):
+        read(folder)
 
 
 def test_the_name_says_the_direction(folder):
