@@ -35,7 +35,7 @@ def test_white_space_alone_is_no_passage():
     assert passages("a", "train", "\n" * 10 + "x" * LONGEST)["target"].str.contains("x").all()
 
 
-def test_the_files_of_a_folder_are_the_splits(tmp_path):
+def test_the_files_of_a_folder_are_the_splits(tmp_path, capsys):
     for name in ("wiki.train.tokens", "wiki.valid.tokens", "wiki.test.tokens", "notes.txt"):
         (tmp_path / name).write_text(f"In {name}.\n")
     cases = file_passages(Source(kind="path", root=str(tmp_path)))["cases"]
@@ -44,6 +44,36 @@ def test_the_files_of_a_folder_are_the_splits(tmp_path):
         "train": "In wiki.train.tokens.\n",
         "validation": "In wiki.valid.tokens.\n",
     }
+    told = capsys.readouterr().err
+    assert "left out notes.txt" in told
+    assert "named train: wiki.train.tokens; named validation: wiki.valid.tokens; named" in told
+
+
+@pytest.mark.parametrize("others", [[], ["test.txt"], ["val.txt"], ["val.txt", "test.txt"]])
+def test_a_folder_gives_all_splits_whatever_files_lie_beside_train(tmp_path, others):
+    for name in ["train.txt", *others]:
+        (tmp_path / name).write_text(f"{name}\n{TEXT}")
+    cases = file_passages(Source(kind="path", root=str(tmp_path)))["cases"]
+    assert set(cases["split"]) == {"train", "validation", "test"}
+    if others:  # what the last of them says is tested
+        assert "".join(documents(cases, "test")) == f"{others[-1]}\n{TEXT}"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "missing"),
+    [
+        ("a.txt", "", "train, validation, test"),
+        ("a.txt", "abc", "test"),
+        ("a.txt", " \n" * 500, "train, validation, test"),
+        ("test.txt", "\n", "test"),
+    ],
+)
+def test_a_file_with_too_little_text_is_named(tmp_path, name, text, missing):
+    (tmp_path / "train.txt").write_text(TEXT)
+    (tmp_path / name).write_text(text)
+    root = tmp_path if name == "test.txt" else tmp_path / name
+    with pytest.raises(TextRefused, match=f"{name} holds no text for {missing}; add"):
+        file_passages(Source(kind="path", root=str(root)))
 
 
 @pytest.mark.parametrize("name", ["nowhere", "empty"])

@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from hour9.sources.text import TextRefused, decode, split_of
+from hour9.sources.splits import (
+    files_of,
+    hidden,
+    split_of,
+    tell_left_out,
+    tell_splits,
+    with_all_splits,
+)
+from hour9.sources.text import TextRefused, decode
 from hour9.task import Source, Tables
 from hour9.transformers.reviews import write_reviews
 
@@ -37,23 +45,45 @@ def review_passages(source: Source) -> Tables:
 
 
 def file_passages(source: Source) -> Tables:
-    """One text file, cut into train, validation and test; or a folder with a file for each.
+    """One text file, cut into train, validation and test; or a folder of files for each.
 
-    Raises TextRefused.
+    Raises SourceRefused.
     """
     root = Path(source.root)
     if root.is_file():
-        cases = pd.concat(
-            [passages(root.name, split, text) for split, text in shares_of(decode(root)).items()]
-        )
+        splits = {root: ""}
     elif root.is_dir():
-        files = [p for p in sorted(root.iterdir()) if FILE.search(p.name) and split_of(p.name)]
-        if not files:
-            raise TextRefused(f"'{root}' holds no text files named train…, validation…, test…")
-        cases = pd.concat([passages(p.name, split_of(p.name), decode(p)) for p in files])
+        splits = splits_in(root)
     else:
         raise TextRefused(f"'{root}' does not exist; set source.root to a text file or a folder")
-    return {"cases": cases.reset_index(drop=True), "reference": language_reference()}
+    cases = pd.concat([cases_of(*item) for item in splits.items()], ignore_index=True)
+    return {"cases": with_all_splits(cases, source.seed), "reference": language_reference()}
+
+
+def splits_in(root: Path) -> dict[Path, str]:
+    """The files of a folder whose names speak of a split; all others are left out, aloud.
+
+    Files named train alone have none: each is cut, as a file that is given by itself.
+    """
+    splits = {path: split for path in files_of(root, FILE.search) if (split := split_of(path.name))}
+    if "train" not in splits.values():
+        raise TextRefused(
+            f"'{root}' holds no text files named train…; name them train…, validation…, test…"
+        )
+    others = sorted(p.name for p in root.iterdir() if p not in splits and not hidden(p.name))
+    tell_left_out(root, others, "no text files, or named for no split")
+    tell_splits({path.name: split for path, split in splits.items()})
+    return splits if len(set(splits.values())) > 1 else dict.fromkeys(splits, "")
+
+
+def cases_of(path: Path, split: str) -> pd.DataFrame:
+    """The passages of a file; where it has no split, it is cut into all three."""
+    text = decode(path)
+    texts = {split: text} if split else shares_of(text)
+    tables = {its: passages(path.name, its, part) for its, part in texts.items()}
+    if empty := [its for its, table in tables.items() if table.empty]:
+        raise TextRefused(f"{path} holds no text for {', '.join(empty)}; add some to the file")
+    return pd.concat(tables.values())
 
 
 def shares_of(text: str) -> dict[str, str]:
