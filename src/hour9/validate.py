@@ -145,13 +145,15 @@ def broken_expectations(
 
 def describe(name: str, table: pd.DataFrame, result: Any) -> str:
     """Say where, which rule, and what was found: the rows, or a measured value."""
+    from great_expectations.expectations.row_conditions import deserialize_row_condition
+
     config, found = result.expectation_config, result.result
     keys = ("column", "column_A", "column_B", "column_list")
     values = [config.kwargs[key] for key in keys if key in config.kwargs]
     columns = [c for v in values for c in (v if isinstance(v, list) else [v]) if c in table]
     where = ".".join([name, *map(str, columns)])
     if of_rows := config.kwargs.get("row_condition"):
-        where += f" where {of_rows['column']['name']} {of_rows['operator']} {of_rows['parameter']}"
+        where += f" where {deserialize_row_condition(of_rows)!r}"
     rule = config.type
     error = (result.exception_info or {}).get("exception_message") or next(
         (
