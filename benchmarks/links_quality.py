@@ -13,14 +13,12 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from hour9.engine.checkpoint import Checkpoint
 from hour9.engine.run import Run
 from hour9.engine.settings import load_settings
-from hour9.graphs.gae import adamic_adar, common_neighbours
-from hour9.graphs.links import TASK, counted, logits, ranking
+from hour9.graphs.links import TASK, on_test, ranking
 from hour9.params import read_params
 from hour9.task import Source, Tables, without_test
 
@@ -55,19 +53,15 @@ def measured(tables: Tables, seed: int, options: argparse.Namespace) -> list[dic
     for name, value in (one.split("=") for one in options.set):
         old = getattr(settings, name)
         settings = settings.model_copy(update={name: type(old)(value)})
-    cases = tables["cases"]
-    test = (cases["split"] == "test").to_numpy()
-    target = cases["target"].to_numpy(np.int64)[test]
+    test = (tables["cases"]["split"] == "test").to_numpy()
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         place = Path(folder)
         checkpoint = Checkpoint(place / "checkpoint")
         run = Run(settings, without_test(tables), place, place / "model", checkpoint)
         TASK.train(run)
         right = TASK.score(run.folder, tables)["score"].to_numpy()
-        scores = {"links-gcn": logits(run.folder, cases).numpy()}
-    scores["Adamic–Adar"] = counted(adamic_adar, tables)
-    scores["common neighbours"] = counted(common_neighbours, tables)
-    rows = [{"way": way, **ranking(found[test], target)} for way, found in scores.items()]
+        scores, target = on_test(run.folder, tables)
+    rows = [{"way": way, **ranking(found, target)} for way, found in scores.items()]
     rows[0]["accuracy"] = right[test].mean()
     rows[1]["accuracy"] = TASK.baseline(tables)["score"].to_numpy()[test].mean()
     seconds = time.process_time() - started

@@ -117,3 +117,17 @@ def test_after_one_stage_only_its_part_of_the_lock_is_read() -> None:
 def test_a_file_that_cannot_be_read_is_named(text: str, tmp_path: Path) -> None:
     with pytest.raises(YAMLFileCorruptedError, match=r"broken\.yaml"):
         lockfile.parse_yaml(text, tmp_path / "broken.yaml")
+
+
+@pytest.mark.parametrize("head", ["schema: '2.0'\n", "# by hand\nschema: '2.0'\n"])
+def test_entries_are_those_of_the_whole_file_and_a_lacking_one_is_no_empty_one(
+    head, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    text = LOCK.read_text().replace("schema: '2.0'\n", head)
+    Path("dvc.lock").write_text(text)
+    wanted = ["train@nodes-gcn", "ingest@nodes"]
+    stages = parse_yaml(text, "dvc.lock")["stages"]
+    assert lockfile.entries(wanted) == {name: stages[name] for name in wanted}
+    with pytest.raises(KeyError, match="train@nobody"):
+        lockfile.entries([*wanted, "train@nobody"])

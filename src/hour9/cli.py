@@ -92,7 +92,9 @@ def parser() -> argparse.ArgumentParser:
 
     add = commands.add_parser("sweep", help="search a candidate's settings, by validation alone")
     add.add_argument("task")
-    add.add_argument("--candidate", default="", help="the task's first that can be searched")
+    add.add_argument(
+        "--candidate", default="", action=Once, help="the task's first that can be searched"
+    )
     add.add_argument("--trials", type=int, default=20)
     add.add_argument("--seed", type=int, default=0)
     add.add_argument(

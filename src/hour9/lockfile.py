@@ -32,11 +32,12 @@ def names() -> list[str]:
 
 
 def entries(wanted: Iterable[str]) -> dict[str, Any]:
-    """What dvc.lock holds of these stages, as far as it knows them: names and hashes."""
-    file, wanted = Path(DVC_LOCK), set(wanted)
-    blocks = split(file.read_text()) if file.exists() else []
-    chosen = [block for block in blocks if block.partition(":\n")[0] in wanted]
-    return YAML(typ="safe", pure=True).load("".join(chosen)) or {}
+    """What dvc.lock holds of these stages: names and hashes. KeyError for one that it lacks."""
+    text, wanted = Path(DVC_LOCK).read_text(), list(wanted)
+    blocks = [block for block in split(text) if block.partition(":\n")[0] in wanted]
+    yaml = YAML(typ="safe", pure=True)
+    known = yaml.load("".join(blocks)) if blocks else yaml.load(text)["stages"]
+    return {name: known[name] for name in wanted}
 
 
 def split(text: str) -> list[str]:

@@ -31,10 +31,10 @@ def register(name: str, rebuild: bool = False) -> None:
     example = task.example(read_tables(DATA / name))
     items, numbers = [], {}
     for candidate in candidates(name):
-        if not of_these_data(name, candidate):
+        item = judged(name, candidate)
+        if not of_these_data(item):
             print(f"{candidate} is left out, it learned from other data: {UPDATE} {candidate}")
             continue
-        item = judged(name, candidate)
         answers = task.answer(MODELS / name / candidate)(example)
         settings = load_settings(candidate).model_dump()
         numbers[candidate] = ensure_version(item, settings, example, answers, rebuild)

@@ -67,13 +67,14 @@ def measured(task: str, candidate: str) -> dict[str, Any]:
 
     folder = REPORTS / task / candidate
     whole = all((folder / name).exists() for name in (*FILES, "evidence.parquet"))
-    if not (whole and of_these_data(task, candidate)):
+    item = judged(task, candidate) if whole else None
+    if item is None or not of_these_data(item):
         unknown = ("metric", "score", "interval", "baseline", "verdict", "version", "run_id")
         return {**dict.fromkeys(unknown), "gates": [], "aliases": []}
     metrics, gates = (json.loads((folder / name).read_text()) for name in FILES)
     test = originals(pd.read_parquet(folder / "evidence.parquet"), "test")
     found: Estimate = bootstrap_mean(test["score"].to_numpy(float))
-    version = registered(judged(task, candidate))
+    version = registered(item)
     promotion = version.pop("promotion")  # judged later, against the champion of that moment
     return {
         "metric": metrics["metric"],

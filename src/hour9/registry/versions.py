@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from hour9.lockfile import entries
+from hour9.lockfile import entries, names
 from hour9.params import DATA, LOCK, MODELS, REPORTS
 from hour9.registry.lineage import dvc_md5, git_state, patch
 from hour9.registry.packages import Unusable, check_bytes, unpack
@@ -80,19 +80,19 @@ def judged(task: str, candidate: str) -> Judged:
     )
 
 
-def of_these_data(task: str, candidate: str) -> bool:
+def of_these_data(item: Judged) -> bool:
     """Whether the model learned from the data that lie here now, and its evidence is about both.
 
     Where one candidate alone runs after a change of source, the others stay behind. dvc.lock knows
     what their stages read; stages that it does not know were run by hand, for what lies here.
     """
-    here = {str(place): dvc_md5(place) for place in (DATA / task, MODELS / task / candidate)}
-    known = entries([f"train@{candidate}", f"evaluate@{candidate}"])
-    return all(
-        dep["md5"] == here.get(dep["path"], dep["md5"])
-        for stage in known.values()
-        for dep in stage["deps"]
-    )
+    here = {
+        str(DATA / item.task): item.data_md5,
+        str(MODELS / item.task / item.candidate): item.model_md5,
+    }
+    known = {f"train@{item.candidate}", f"evaluate@{item.candidate}"} & {*names()}
+    read = [dep for stage in entries(known).values() for dep in stage["deps"]] if known else []
+    return all(dep["md5"] == here.get(dep["path"], dep["md5"]) for dep in read)
 
 
 def versions_by_identity(task: str) -> dict[str, Any]:
