@@ -4,9 +4,10 @@ python benchmarks/scheduling.py [--steps 24000000] [--rounds 3] [--short]
 
 One taxi: nothing can run side by side, and what the flow takes longer is its overhead. Two equal
 taxis of one thread each, on two cores: what it takes less is its gain. A taxi learns for about 35
-seconds, as the project's own candidates do on average. Whole commands are timed by the wall, in
-turns, in an empty project: so on a quiet machine. Both fork their stages from one warm process and
-find a Prefect server; what a server costs to start is printed beside.
+seconds; `hour9 run` says of each candidate how long it took, here from 4 to 120, 27 on average.
+Whole commands are timed by the wall, in turns, in an empty project: so on a quiet machine. Both
+fork their stages from one warm process and find a Prefect server; what a server costs to start is
+printed beside.
 """
 
 import argparse
