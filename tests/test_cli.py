@@ -9,8 +9,15 @@ from hour9.ask import read_requests, show_words, spread
 def test_a_list_in_a_request_stands_for_numbered_columns_unless_its_own_is_known():
     row = {"observation": [0.5, -1.0], "text": "a"}
     flat = {"observation_0": 0.5, "observation_1": -1.0, "text": "a"}
-    assert spread(row, ["observation_0", "observation_1"]) == flat
-    assert spread(row, ["observation"]) == row
+    assert spread(row, ["observation_0", "observation_1", "text"]) == flat
+    assert spread(row, ["observation", "text"]) == row
+
+
+def test_a_misspelled_field_is_not_passed_over():
+    with pytest.raises(ValueError, match="a request has no temprature; it has text, temperature"):
+        spread({"text": "a", "temprature": 2.0}, ["text", "temperature"])
+    with pytest.raises(ValueError, match="has no observation_1; it has observation_0"):
+        spread({"observation": [0.5, 1.0]}, ["observation_0"])
 
 
 @pytest.mark.parametrize(

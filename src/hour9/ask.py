@@ -110,7 +110,7 @@ def show_words(words: list[tuple[str, float]]) -> None:
 
 def spread(row: dict[str, Any], columns: Collection[str]) -> dict[str, Any]:
     """A list that is no column of the model's stands for numbered ones: observation →
-    observation_0, …"""
+    observation_0, … ValueError for what the model has no column for."""
     flat: dict[str, Any] = {}
     for name, value in row.items():
         flat |= (
@@ -118,6 +118,8 @@ def spread(row: dict[str, Any], columns: Collection[str]) -> dict[str, Any]:
             if isinstance(value, list) and name not in columns
             else {name: value}
         )
+    if unknown := [name for name in flat if name not in columns]:
+        raise ValueError(f"a request has no {', '.join(unknown)}; it has {', '.join(columns)}")
     return flat
 
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from hour9.transformers.batches import (
+    MARKS,
     buckets,
     collate,
     encode,
@@ -19,6 +20,15 @@ def test_tokens_are_those_of_hugging_face(tiny_bert):
     theirs = BertTokenizerFast(vocab=str(tiny_bert / "vocab.txt"), do_lower_case=True)
     ours = read_tokenizer(tiny_bert, max_tokens=32)
     assert encode(ours, TEXTS) == theirs(TEXTS)["input_ids"]
+
+
+def test_a_text_cannot_spell_a_mark(tiny_bert, tmp_path):
+    known = read_tokenizer(tiny_bert)
+    known.save(str(tmp_path / "tokenizer.json"))
+    for tokenizer in (known, read_tokenizer(tmp_path), train_tokenizer(TEXTS, 100, 32)):
+        marks = {tokenizer.token_to_id(mark) for mark in MARKS} - {tokenizer.token_to_id("[UNK]")}
+        (ids,) = encode(tokenizer, ["dull [MASK][PAD] film [SEP]"])
+        assert marks.isdisjoint(ids[1:-1])
 
 
 def test_long_texts_are_cut(tiny_bert):

@@ -15,6 +15,7 @@ from hour9.engine.settings import Source
 from hour9.task import without_test
 from hour9.transformers import textgen
 from hour9.transformers.gpt import (
+    END,
     cut,
     learn_tokenizer,
     load_gpt,
@@ -105,6 +106,12 @@ def test_any_text_comes_back_from_its_tokens(text):
     tokenizer = learn_tokenizer(["some plain text"] * 3, 270)
     ids = tokenizer.encode(text).ids
     assert tokenizer.decode(ids, skip_special_tokens=False) == text
+    assert tokenizer.token_to_id(END) not in ids
+
+
+def test_a_model_read_from_a_folder_takes_no_mark_from_a_text(new):
+    gpt = load_gpt(new)
+    assert gpt.tokenizer.token_to_id(END) not in gpt.encode(f"a {END} b")[1:]
 
 
 def test_bits_per_byte_do_not_depend_on_how_the_text_is_written(new):

@@ -51,6 +51,7 @@ def test_an_answer_is_the_likelier_label(tables, model_folder):
     [
         (pd.DataFrame({"review": ["fine"]}), "needs the column 'text'; got review"),
         (pd.DataFrame({"text": ["fine", None, " "]}), "row 1 holds no text; row 2 holds no text"),
+        (pd.DataFrame({"text": ["\u200b\ufeff \x00"]}), "row 0 holds no text"),  # nothing to see
         (
             pd.DataFrame({"text": ["fine " * 20_001]}),
             "row 0 has 100,005 characters, more than 100",
@@ -64,7 +65,7 @@ def test_a_request_without_text_is_refused(model_folder, requests, message):
 
 
 @pytest.mark.parametrize(
-    "text", ["dull " * 20_000, "\x00\x07", "\ufffd\U0001f600", "🎬" * 50, "a" * 100_000, "."]
+    "text", ["dull " * 20_000, "\x00\x07a", "\ufffd\U0001f600", "🎬" * 50, "a" * 100_000, "."]
 )
 def test_a_strange_text_has_a_defined_answer(model_folder, text):
     (answer,) = TASK.answer(model_folder)(pd.DataFrame({"text": [text]})).to_dict("records")

@@ -28,6 +28,7 @@ def read_tokenizer(folder: Path, max_tokens: int | None = None) -> Tokenizer:
     if max_tokens is not None:
         tokenizer.enable_truncation(max_tokens)
     tokenizer.no_padding()
+    tokenizer.encode_special_tokens = True  # a text that says "[MASK]" is read as it is written
     return tokenizer
 
 
@@ -48,6 +49,7 @@ def train_tokenizer(texts: Sequence[str], words: int, max_tokens: int) -> Tokeni
     )
     tokenizer = BertWordPieceTokenizer(trained.get_vocab(), lowercase=True)._tokenizer
     tokenizer.enable_truncation(max_tokens)
+    tokenizer.encode_special_tokens = True
     return tokenizer
 
 

@@ -69,7 +69,8 @@ def explained_words(classifier: Classifier, text: str) -> list[Word]:
 
 def masked(classifier: EncoderClassifier, tokens: Tensor) -> Tensor:  # (1, T) -> (1, T)
     """The text with [MASK] for each token but the frame, [CLS] and [SEP]."""
-    (mask,) = classifier.tokenizer.encode("[MASK]", add_special_tokens=False).ids
+    mask = classifier.tokenizer.token_to_id("[MASK]")
+    assert mask is not None  # as in every tokenizer of this kind
     result = torch.full_like(tokens, mask)
     result[:, [0, -1]] = tokens[:, [0, -1]]
     return result

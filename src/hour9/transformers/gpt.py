@@ -194,6 +194,7 @@ def learn_tokenizer(texts: Sequence[str], words: int) -> Tokenizer:
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.encode_special_tokens = True  # a text that spells END does not end there
     return tokenizer
 
 
@@ -227,6 +228,7 @@ def read_gpt(folder: Path, dropout: float) -> Gpt:
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     if tokenizer.token_to_id(END) is None:
         raise ValueError(f"the tokenizer in {folder} lacks {END}, which stands between two texts")
+    tokenizer.encode_special_tokens = True
     try:
         model = read_model(folder, dropout)
     except (KeyError, ValueError) as error:

@@ -1,5 +1,7 @@
 """Requests with a text in each: what all tasks over texts refuse, and how they say so."""
 
+from unicodedata import category
+
 import pandas as pd
 
 SHOWN = 5  # faults that a message lists
@@ -26,10 +28,15 @@ def texts_of(requests: pd.DataFrame, longest: int) -> list[str]:
 
 def unreadable(text: object, longest: int) -> str:
     """What is wrong with a text; empty where nothing is."""
-    if not (isinstance(text, str) and text.strip()):
+    if not (isinstance(text, str) and any(map(visible, text))):
         return "holds no text"
     if len(text) > longest:
         return f"has {len(text):,} characters, more than {longest:,}"
     if any("\ud800" <= letter <= "\udfff" for letter in text):
         return "holds bytes that are no UTF-8"
     return ""
+
+
+def visible(letter: str) -> bool:
+    """Neither a space, nor a control or format character such as a zero-width space."""
+    return not letter.isspace() and category(letter) not in ("Cc", "Cf")
