@@ -103,6 +103,7 @@ def run_name() -> str:
     flow_run_name=run_name,
     # The threads wait; `Slots` limits what works.
     task_runner=ThreadPoolTaskRunner(max_workers=200),  # type: ignore[arg-type]
+    on_failure=[close_trainings],  # a training that was killed for memory fails its run
     on_crashed=[close_trainings],
     on_cancellation=[close_trainings],
 )

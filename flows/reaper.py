@@ -36,5 +36,5 @@ def has_ended(flow_run: str) -> bool:
 
 
 def close_trainings(flow: Flow, flow_run: FlowRun, state: State) -> None:
-    """A flow's hook: it crashed or is being cancelled, and so is what it trained."""
+    """A flow's hook: it failed, crashed or is being cancelled, and so is what it trained."""
     reaper.reap(lambda run: run == str(flow_run.id) or has_ended(run))

@@ -15,6 +15,7 @@ from hour9.registry.tracking import FLOW_VARIABLE
 @flow(
     name="stage",
     flow_run_name="{name}",
+    on_failure=[close_trainings],  # a training that was killed for memory fails its run
     on_crashed=[close_trainings],
     on_cancellation=[close_trainings],
 )

@@ -20,16 +20,17 @@ from hour9.servers import PATIENCE, free_port
 
 ROOT = Path(__file__).parent.parent
 POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1:]
-PORTS = ("4200", "4300", "5000", "5432", "8333")
+PORTS = ("4200", "4300", "5000", "5432", "8080", "8333")
 HOSTS = r"\b(?:postgres|mlflow|prefect|s3|localhost)(?=:\d)"  # all of them are this machine here
 
 
 def settings(*uncommented: str) -> dict[str, str]:
-    """What .env.example says, with those of its commented lines that are named."""
+    """.env.example with a value where it wants one, and those commented lines that are named."""
     lines = (ROOT / ".env.example").read_text().splitlines()
     plain = [line for line in lines if re.match(r"[A-Z]", line)]
     named = [line[2:] for line in lines if line[2:].partition("=")[0] in uncommented]
-    return dict(line.split("=", 1) for line in [*plain, *named])
+    given = dict(line.split("=", 1) for line in [*plain, *named])
+    return {name: value or f"{name.replace('_', '')}0123456789" for name, value in given.items()}
 
 
 def interpolate(text: str, values: dict[str, str]) -> str:

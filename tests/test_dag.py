@@ -248,6 +248,24 @@ def test_the_outs_of_the_last_good_run_come_back(everything_ran):
     assert dvc_md5(everything_ran / "data/nodes") == before
 
 
+@pytest.mark.parametrize(
+    ("why", "said"),
+    [
+        (
+            "failed to run: python -m hour9.stage train a, exited with -9",
+            "signal 9, as where memory",
+        ),
+        ("failed to run: python -m hour9.stage train a, exited with 137", "signal 9, as where mem"),
+        ("failed to run: python -m hour9.stage train a, exited with 143", "signal 15"),
+        ("failed to run: python -m hour9.stage train a, exited with 1", ""),
+        ("output 'models/9' does not exist", ""),
+    ],
+)
+def test_of_a_stage_that_was_killed_it_is_said(why, said):
+    assert said in "".join(dag.death(why))
+    assert bool(said) == bool(dag.death(why))
+
+
 def test_the_committed_lock_is_that_of_the_committed_code(project):
     """Whoever changes code that a stage runs brings dvc.lock up to date: `make run`."""
     lock = YAML(typ="safe").load(ROOT / "dvc.lock")

@@ -69,3 +69,17 @@ def test_only_a_verdict_of_retrain_starts_the_topics_deployment(
     monkeypatch.setattr(here, "run_deployment", lambda name, timeout: seen.append(name))
     assert here.monitor.fn("taxi", "requests.jsonl", retrain) == verdict
     assert seen == started
+
+
+def test_however_a_run_ends_badly_its_trainings_are_closed(flows):
+    from flows.pipeline import pipeline
+    from flows.reaper import close_trainings
+    from flows.stage import stage
+
+    for flow in (pipeline, stage):
+        for hooks in (
+            flow.on_failure_hooks,
+            flow.on_crashed_hooks,
+            flow.on_cancellation_hooks,
+        ):
+            assert hooks == [close_trainings]

@@ -2,6 +2,8 @@
 
 import base64
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +21,7 @@ from hour9 import dag
 from hour9.config import set_params
 from hour9.registry.lineage import dvc_md5
 from hour9.stage import LOGS, WARM
+from hour9.worker import check_out
 
 BIN = Path(sys.prefix) / "bin"
 S3 = ("S3_ENDPOINT", "S3_KEY", "S3_SECRET", "MLFLOW_ARTIFACTS", "HOUR9_REMOTE")
@@ -58,12 +61,35 @@ def test_every_service_is_pinned_limited_and_only_this_machine_reaches_it():
         assert service["deploy"]["resources"]["limits"].keys() == {"cpus", "memory"}, name
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
     served = {name for name, service in services.items() if "ports" in service} | {"s3", "postgres"}
-    assert all("healthcheck" in services[name] for name in served)
+    assert all("healthcheck" in services[name] for name in (*served, "worker", "worker-gpu"))
 
 
 def test_a_password_that_is_not_set_is_asked_for():
-    with pytest.raises(AssertionError, match="_PASSWORD: set it in"):
-        interpolate((ROOT / "docker-compose.yml").read_text(), {})
+    text = (ROOT / "docker-compose.yml").read_text()
+    wanted = [name for name in settings() if name in text]
+    assert len(wanted) == 4
+    for name in wanted:  # as .env.example leaves it
+        with pytest.raises(AssertionError, match=f"{name}: set it in"):
+            interpolate(text, {**settings(), name: ""})
+
+
+def test_every_name_of_the_example_is_one_that_the_file_takes():
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    names = {found[1] for line in lines if (found := re.match(r"(?:# )?([A-Z0-9_]+)=", line))}
+    text = (ROOT / "docker-compose.yml").read_text()
+    assert names == set(re.findall(r"\$\{(\w+)", text))
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="gives a folder to another user: needs root")
+def test_a_worker_takes_a_checkout_that_belongs_to_somebody_else(tmp_path):
+    theirs = tmp_path / "theirs"
+    git("init", "-q", str(theirs))
+    as_me = ["-c", "user.name=t", "-c", "user.email=t@t"]
+    git("-C", str(theirs), *as_me, "commit", "-q", "--allow-empty", "-m", "all")
+    for path in (theirs, *theirs.rglob("*")):
+        os.chown(path, 1234, 1234)
+    check_out(tmp_path / "ours", str(theirs), "HEAD")
+    assert (tmp_path / "ours/.git").exists()
 
 
 def test_the_image_file_is_clean():

@@ -143,10 +143,56 @@ def test_every_pool_has_a_worker_and_the_gpu_a_limit(ui):
     assert {limit["name"]: limit["limit"] for limit in limits}["gpu"] == 1
 
 
+def test_another_page_in_the_persons_browser_may_not_ask(ui):
+    preflight = {"Access-Control-Request-Method": "POST"}
+    for origin, allowed in (("http://evil.example", None), (ui.prefect, ui.prefect)):
+        headers = {"Origin": origin, **preflight}
+        request = urllib.request.Request(
+            f"{ui.api}/deployments/", headers=headers, method="OPTIONS"
+        )
+        with contextlib.suppress(urllib.error.HTTPError), urllib.request.urlopen(request) as answer:
+            assert answer.headers["Access-Control-Allow-Origin"] == allowed
+            continue
+        assert allowed is None
+
+
+def test_setting_up_again_keeps_what_a_person_changed(ui):
+    guard = ask(f"{ui.api}/deployments/name/guard/guard")
+    own = {"schedule": {"cron": "0 4 * * *", "timezone": "UTC"}, "active": True}
+    changed = {"schedules": [own], "concurrency_limit": 3}
+    ask(f"{ui.api}/deployments/{guard['id']}", changed, "PATCH")
+    (reaping,) = filter(reaps, ask(f"{ui.api}/automations/filter", {}))
+    ask(f"{ui.api}/automations/{reaping['id']}", {"enabled": False}, "PATCH")
+    again = [sys.executable, "-m", "hour9.operate"]
+    home = {"PREFECT_API_URL": ui.api, "PREFECT_HOME": str(ui.folder / "home")}
+    subprocess.run(again, env={**os.environ, **home}, check=True)
+    guard = ask(f"{ui.api}/deployments/name/guard/guard")
+    (schedule,) = guard["schedules"]
+    assert (schedule["schedule"]["cron"], schedule["active"]) == ("0 4 * * *", True)
+    assert guard["global_concurrency_limit"]["limit"] == 3
+    assert ask(f"{ui.api}/deployments/name/pipeline/rl")["parameters"] == {"topic": "rl"}
+    (reaping,) = filter(reaps, ask(f"{ui.api}/automations/filter", {}))
+    assert not reaping["enabled"]
+    ask(f"{ui.api}/automations/{reaping['id']}", {"enabled": True}, "PATCH")
+    ask(f"{ui.api}/deployments/{guard['id']}", {"schedules": []}, "PATCH")
+
+
+def test_a_worker_that_died_is_started_anew(ui):
+    (worker,) = (
+        child
+        for child in psutil.Process(ui.pid).children()
+        if {"worker", "gpu"} <= set(child.cmdline())
+    )
+    worker.kill()
+    known = ask(f"{ui.api}/work_pools/gpu/workers/filter", {})
+    until(lambda: len(ask(f"{ui.api}/work_pools/gpu/workers/filter", {})) > len(known))
+
+
 def test_a_crashed_or_cancelled_run_starts_the_deployment_that_closes_killed_trainings(ui):
     """A busy server may drop the event of one run, so only the deployment itself is run."""
     (trigger,) = (a["trigger"] for a in ask(f"{ui.api}/automations/filter", {}) if reaps(a))
-    assert set(trigger["expect"]) == {"prefect.flow-run.Crashed", "prefect.flow-run.Cancelled"}
+    ends = ("Failed", "Crashed", "Cancelled")
+    assert set(trigger["expect"]) == {f"prefect.flow-run.{end}" for end in ends}
     deployment = ask(f"{ui.api}/deployments/name/reap/reap")["id"]
     run = ask(f"{ui.api}/deployments/{deployment}/create_flow_run", {})["id"]
     assert state(ui, run, "Completed", "Failed", "Crashed")["name"] == "Completed"

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import re
+import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -238,7 +239,18 @@ def reproduce(
         except DvcException as error:
             said = log.read_text().strip().splitlines() if log.exists() else []
             restore(name)
-            raise StageFailed("\n".join(said[-12:]) or str(error.__cause__ or error)) from None
+            why = str(error.__cause__ or error)
+            raise StageFailed("\n".join([*said[-12:], *death(why)]) or why) from None
+
+
+def death(why: str) -> list[str]:
+    """Of DVC's "exited with -9", or the 137 of a shell: what no stage could say itself."""
+    found = re.search(r"exited with (-?\d+)$", why)
+    number = abs(int(found[1])) % 128 if found and not 0 <= int(found[1]) <= 128 else 0
+    if not number:
+        return []
+    memory = ", as where memory runs out" if number == signal.SIGKILL else ""
+    return [f"its process was ended by signal {number}{memory}"]
 
 
 def restore(name: str) -> None:

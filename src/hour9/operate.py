@@ -10,6 +10,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,12 +19,15 @@ from hour9.servers import NotServed, prefect_environment, wait_for
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
-    from prefect.events.schemas.automations import AutomationCore
+    from prefect.client.schemas.responses import DeploymentResponse
+    from prefect.events.schemas.automations import Automation, AutomationCore
 
 POOLS = {"cpu": "what trains on processors, and all that decides", "gpu": "what trains on a GPU"}
 TRAINING = ("pipeline", "transformers", "graphs", "rl")  # deployments that may use a GPU
 SILENCE = 90  # seconds without a heartbeat (they come each 30) after which a run is dead
 START = 900  # seconds that a worker may take between accepting a run and starting it
+
+SCHEDULE = {"schedule", "active", "parameters", "slug", "max_scheduled_runs"}
 
 EVERY_RUN: dict[str, str | list[str]] = {"prefect.resource.id": "prefect.flow-run.*"}
 HEARTBEAT = "prefect.flow-run.heartbeat"
@@ -43,8 +47,10 @@ def gpu_limit() -> str:
 def set_up() -> None:
     """Make what the server lacks, then every deployment of prefect.yaml."""
     asyncio.run(make_all())
+    left = asyncio.run(as_people_left_it())
     deploy()
     asyncio.run(move_to(os.environ.get("HOUR9_POOL", "cpu")))
+    asyncio.run(put_back(left))
 
 
 async def make_all() -> None:
@@ -135,11 +141,55 @@ def automations() -> list[AutomationCore]:
 
 
 def deploy() -> None:
-    """Every deployment of prefect.yaml, as `prefect deploy --all` makes it."""
+    """Every deployment of prefect.yaml, as `prefect deploy --all` makes it: with the code's newest
+    parameters, and all else as the file says."""
     command = [str(Path(sys.executable).with_name("prefect")), "--no-prompt", "deploy", "--all"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    # $PWD in the file is the worker's folder: with one here, this one's would be written down.
+    elsewhere = {name: value for name, value in os.environ.items() if name != "PWD"}
+    done = subprocess.run(command, capture_output=True, text=True, env=elsewhere)
     if done.returncode:
         raise NotServed(f"prefect deploy --all: {(done.stdout + done.stderr)[-600:]}")
+
+
+@dataclass(frozen=True)
+class Left:
+    """What `prefect deploy` would set back to what prefect.yaml says."""
+
+    deployments: list[DeploymentResponse]
+    automations: list[Automation]
+
+
+async def as_people_left_it() -> Left:
+    """Schedules, parameters and limits of the deployments that are there, automations too."""
+    from prefect.client.orchestration import get_client
+
+    async with get_client() as client:
+        return Left(await client.read_deployments(), await client.read_automations())
+
+
+async def put_back(left: Left) -> None:
+    """As it was; a parameter that the flow does not take any more is left out."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import DeploymentScheduleUpdate, DeploymentUpdate
+
+    async with get_client() as client:
+        for old in left.deployments:
+            new = await client.read_deployment(old.id)
+            takes = (new.parameter_openapi_schema or {}).get("properties", {})
+            limit = old.global_concurrency_limit
+            changes = DeploymentUpdate(
+                schedules=[
+                    DeploymentScheduleUpdate(**one.model_dump(include=SCHEDULE))
+                    for one in old.schedules
+                ],
+                parameters={name: v for name, v in old.parameters.items() if name in takes},
+                concurrency_limit=limit.limit if limit else None,
+                paused=old.paused,
+            )
+            await client.update_deployment(old.id, changes)
+        for off in [one for one in left.automations if not one.enabled]:
+            for anew in await client.read_automations_by_name(off.name):
+                await client.pause_automation(anew.id)
 
 
 async def move_to(pool: str) -> None:

@@ -84,19 +84,20 @@ class PrefectServer:
 
 
 def served_by_ui() -> str | None:
-    """Prefect's address where `hour9 ui` is running."""
+    """Prefect's address where `hour9 ui` is running, and its server answers."""
     if not UI_NOTE.exists():
         return None
     note = json.loads(UI_NOTE.read_text())
     try:
         os.kill(note["pid"], 0)
+        with urllib.request.urlopen(f"{note['prefect']}/health", timeout=10):
+            return note["prefect"]
     except OSError:
         return None
-    return note["prefect"]
 
 
 @contextmanager
-def process(tool: str, *arguments: str, name: str = "") -> Iterator[None]:
+def process(tool: str, *arguments: str, name: str = "") -> Iterator[subprocess.Popen[bytes]]:
     """A tool of this environment in a process group of its own, ended with the block."""
     log = STATE / f"{tool}-{name or arguments[0]}.log"
     log.parent.mkdir(exist_ok=True)
@@ -110,7 +111,7 @@ def process(tool: str, *arguments: str, name: str = "") -> Iterator[None]:
             preexec_fn=die_with_parent,
         )
     try:
-        yield
+        yield running
     finally:
         try:
             os.killpg(running.pid, signal.SIGTERM)

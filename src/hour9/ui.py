@@ -7,8 +7,11 @@ heartbeat; so there is a worker for each pool here, and `operate.py` sets up the
 import json
 import os
 import signal
+import subprocess
+import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NoReturn
 
 from hour9 import operate
 from hour9.pages import ADDRESS, pages
@@ -17,6 +20,7 @@ from hour9.run import has_gpu
 from hour9.servers import (
     HOST,
     UI_NOTE,
+    NotServed,
     check_free,
     mlflow_environment,
     prefect_environment,
@@ -38,6 +42,8 @@ def serve(prefect_port: int, mlflow_port: int, report_port: int) -> int:
     os.environ |= {
         "PREFECT_API_URL": f"{prefect}/api",
         "PREFECT_SERVER_UI_API_URL": f"{prefect}/api",
+        # No other page in the person's browser may ask: a deployment can run a command.
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"{prefect},http://localhost:{prefect_port}",
         "HOUR9_MLFLOW_URL": mlflow,
         ADDRESS: f"http://{HOST}:{report_port}",
         "PWD": str(Path.cwd()),  # the folder that prefect.yaml lets a worker work in
@@ -48,19 +54,24 @@ def serve(prefect_port: int, mlflow_port: int, report_port: int) -> int:
     store = os.environ.get("MLFLOW_TRACKING_URI", STORE)
     with ExitStack() as running:
         start = running.enter_context
-        start(process("prefect", "server", "start", "--host", HOST, "--port", str(prefect_port)))
-        start(
-            process(
-                *("mlflow", "server", "--host", HOST, "--port", str(mlflow_port)),
-                *("--backend-store-uri", store),
-            )
-        )
+        servers = {
+            "prefect": start(
+                process("prefect", "server", "start", "--host", HOST, "--port", str(prefect_port))
+            ),
+            "mlflow": start(
+                process(
+                    *("mlflow", "server", "--host", HOST, "--port", str(mlflow_port)),
+                    *("--backend-store-uri", store),
+                )
+            ),
+        }
         start(pages(HOST, report_port))
         wait_for(f"{prefect}/api/health")
         wait_for(f"{mlflow}/health")
         operate.set_up()
-        for pool in operate.POOLS:
-            start(process("prefect", "worker", "start", "--pool", pool, name=f"worker-{pool}"))
+        workers = {pool: Worker(pool) for pool in operate.POOLS}
+        for worker in workers.values():
+            running.callback(worker.stop)
         for pool in operate.POOLS:  # before that, the page says "Not Ready" of every deployment
             wait_for(f"{prefect}/api/work_pools/{pool}", has_worker)
         UI_NOTE.write_text(json.dumps({"pid": os.getpid(), "prefect": f"{prefect}/api"}))
@@ -71,10 +82,45 @@ def serve(prefect_port: int, mlflow_port: int, report_port: int) -> int:
             flush=True,
         )
         try:
-            signal.pause()
+            watch(servers, workers)
         except KeyboardInterrupt:
             return 0
-    return 0
+
+
+class Worker:
+    """A worker of a pool, and whatever it runs."""
+
+    def __init__(self, pool: str):
+        self.pool = pool
+        self.start()
+
+    def start(self) -> None:
+        self.held = ExitStack()
+        self.process = self.held.enter_context(
+            process("prefect", "worker", "start", "--pool", self.pool, name=f"worker-{self.pool}")
+        )
+
+    def stop(self) -> None:
+        """With its whole process group: nothing runs on that nobody could cancel."""
+        self.held.close()
+
+
+def watch(
+    servers: dict[str, subprocess.Popen[bytes]], workers: dict[str, Worker], each: float = 1.0
+) -> NoReturn:
+    """Start a worker anew that died. Raises NotServed where a server did: all else stands on it."""
+    while True:
+        for name, server in servers.items():
+            if server.poll() is not None:
+                raise NotServed(
+                    f"{name}'s server ended by itself; see .hour9/{name}-server.log, then make ui"
+                )
+        for worker in workers.values():
+            if worker.process.poll() is not None:
+                print(f"the worker of pool {worker.pool} died; another one starts", flush=True)
+                worker.stop()
+                worker.start()
+        time.sleep(each)
 
 
 def has_worker(pool: bytes) -> bool:

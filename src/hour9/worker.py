@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from hour9.operate import POOLS
-from hour9.servers import prefect_environment
+from hour9.servers import HOST, prefect_environment
 
 BIN = Path(sys.prefix) / "bin"
 REMOTE = "team"
@@ -39,20 +39,24 @@ def main() -> int:
     os.chdir(workspace)
     prefect_environment()
     os.environ |= {"PWD": str(workspace), "PYTHONPATH": str(workspace / "src")}
+    os.environ.setdefault("PREFECT_WORKER_WEBSERVER_HOST", HOST)  # says whether it still polls
     if remote := os.environ.get("HOUR9_REMOTE"):
         share(remote)
     command = ["prefect", "worker", "start", "--pool", sys.argv[1], "--type", "process"]
-    os.execv(BIN / "prefect", command)
+    os.execv(BIN / "prefect", [*command, "--with-healthcheck"])
 
 
 def check_out(workspace: Path, repository: str, revision: str) -> None:
     """The revision's files in the workspace; what git ignores (data, models, caches) stays."""
     workspace.mkdir(parents=True, exist_ok=True)
-    # The checkout that a container mounts belongs to another user.
     git = ["git", "-C", str(workspace), "-c", "safe.directory=*"]
+    # The checkout that a container mounts belongs to another user, which the git that sends from
+    # it has to be told too.
+    sender = "git -c 'safe.directory=*' upload-pack"
+    told = [f"--upload-pack={sender}"] if Path(repository).is_dir() else []
     for command in (
         ["init", "--quiet"],
-        ["fetch", "--quiet", repository, revision],
+        ["fetch", "--quiet", *told, repository, revision],
         ["checkout", "--quiet", "--force", "--detach", "FETCH_HEAD"],
     ):
         done = subprocess.run([*git, *command], capture_output=True, text=True)
