@@ -1,10 +1,12 @@
 """Rewording: words for near words, and nothing else."""
 
+import numpy as np
 import pytest
 import torch
 
+from hour9.transformers import rewording
 from hour9.transformers.batches import encode, read_tokenizer
-from hour9.transformers.rewording import NEAR, neighbours, reworded
+from hour9.transformers.rewording import NEAR, neighbours, reworded, spliced
 
 TEXTS = ["The plot is dull.", "The acting felt superb, the film very tedious."] * 5
 
@@ -29,7 +31,21 @@ def test_the_nearest_words_are_those_of_the_smallest_angle(tokenizer, vectors):
     assert len(near) == NEAR
 
 
-def test_frame_and_marks_stay_and_some_words_change(tokenizer, vectors):
+def test_half_of_the_texts_end_as_another_does(tokenizer):
+    tokens = encode(tokenizer, TEXTS * 20)
+    texts = spliced(tokens, np.random.default_rng(0))
+    changed = [text for text in texts if list(text) not in tokens]
+    assert 0.1 < len(changed) / len(tokens) < 0.5  # some are spliced to what they were
+    assert max(map(len, texts)) == max(map(len, tokens))
+    begins = {tuple(text[:n]) for text in tokens for n in range(1, len(text))}
+    ends = {tuple(text[n:]) for text in tokens for n in range(1, len(text))}
+    for text in map(tuple, texts):
+        assert any(text[:n] in begins and text[n:] in ends for n in range(1, len(text)))
+    assert spliced([], np.random.default_rng(0)) == []
+
+
+def test_frame_and_marks_stay_and_some_words_change(tokenizer, vectors, monkeypatch):
+    monkeypatch.setattr(rewording, "SPLICED", 0.0)
     tokens = encode(tokenizer, TEXTS)
     copies = reworded(tokens, vectors, tokenizer, seed=0)
     assert [len(copy) for copy in copies] == [len(text) for text in tokens]

@@ -1,4 +1,4 @@
-"""More texts for a student than there are: some words exchanged for words that are near them.
+"""More texts for a student than there are: other endings, and words exchanged for near words.
 
 Shapes: V words, C channels of a word's vector.
 """
@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 SHARE = 0.4  # of the words are exchanged
+SPLICED = 0.5  # of the texts end as another does
 NEAR = 12  # words to choose from
 AT_ONCE = 1000  # words whose neighbours are searched together; bounds the memory
 
@@ -19,12 +20,14 @@ AT_ONCE = 1000  # words whose neighbours are searched together; bounds the memor
 def reworded(
     tokens: Sequence[Sequence[int]], vectors: Tensor, tokenizer: Tokenizer, seed: int
 ) -> list[list[int]]:
-    """Each text once more, reworded (Jiao et al. 2020, algorithm 1, without a masked model).
+    """Each text once more, spliced and reworded (Jiao et al. 2020, algorithm 1, without a masked
+    model).
 
     Only whole words are exchanged, for whole words. Some are opposites, which are near too: the
     teacher says what the new text means.
     """
     chance = np.random.default_rng(seed)
+    tokens = spliced(tokens, chance)
     near = neighbours(sorted({token for text in tokens for token in text}), vectors, tokenizer)
     return [
         [
@@ -33,6 +36,20 @@ def reworded(
         ]
         for text in tokens
     ]
+
+
+def spliced(tokens: Sequence[Sequence[int]], chance: np.random.Generator) -> list[Sequence[int]]:
+    """Half of the texts begin as they do and end as another does, so that a "but" or a "not" meets
+    more than it did; none is longer than the longest was."""
+    longest = max(map(len, tokens), default=0)
+    texts: list[Sequence[int]] = []
+    for text in tokens:
+        other = tokens[int(chance.integers(len(tokens)))]
+        cut, place = int(chance.integers(1, len(text))), int(chance.integers(1, len(other)))
+        mixed = [*text[:cut], *other[place:]]  # [CLS] of the one, [SEP] of the other
+        whole = chance.random() >= SPLICED or len(mixed) > longest
+        texts.append(text if whole else mixed)
+    return texts
 
 
 def neighbours(
