@@ -1,4 +1,4 @@
-"""Closes the MLflow runs of trainings that were killed.
+"""Closes the MLflow runs of trainings, sweeps and trials that were killed.
 
 The worker that sees a run die does it at once. Where the worker died too, the server notices, and
 a crashed run triggers the deployment. That alone is not enough: with SQLite, a busy server drops
@@ -18,7 +18,7 @@ from hour9.registry import reaper
 
 @flow(name="reap", flow_run_name="close the runs of killed trainings")
 def reap() -> list[str]:
-    """Set MLflow's runs of trainings that were killed from RUNNING to KILLED."""
+    """Set MLflow's runs of trainings, sweeps and trials that were killed from RUNNING to KILLED."""
     closed = reaper.reap(has_ended)
     for line in closed:
         get_run_logger().warning(line)

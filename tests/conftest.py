@@ -8,12 +8,15 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from hour9.stage import ENVIRONMENT, LOGS, WARM
 from hour9.warm import WarmProcess
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 ROOT = Path(__file__).parent.parent
 FILES = (
@@ -126,6 +129,18 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = copy_project(tmp_path / "project")
     stay_in(folder, monkeypatch)
     return folder
+
+
+@pytest.fixture
+def client(project: Path, monkeypatch: pytest.MonkeyPatch) -> "Iterator[MlflowClient]":
+    """A client of the project's store; `connect` keeps one for the life of a process."""
+    from hour9.registry import tracking
+
+    # Absolute: MLflow keeps an engine for each address, and the next test's folder is another.
+    monkeypatch.setattr(tracking, "STORE", f"sqlite:///{project}/mlruns/mlflow.db")
+    tracking.connect.cache_clear()
+    yield tracking.connect()
+    tracking.connect.cache_clear()
 
 
 StageRunner = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -25,7 +25,9 @@ from hour9 import dag, remote, run
 from hour9.config import as_yaml, set_params
 from hour9.engine.settings import Searched, Settings, load_settings
 from hour9.params import PARAMS, UnknownName, read_params
-from hour9.registry.tracking import connect, experiment, is_embedded
+from hour9.registry import reaper
+from hour9.registry.tracking import connect, experiment, is_embedded, whose
+from hour9.stage import only_one
 from hour9.trial import SCORE, SWEEPS, Curve
 
 RANDOM_TRIALS = 8
@@ -155,6 +157,8 @@ def search(
     study = optuna.create_study(direction="maximize", sampler=sampler)
     study.enqueue_trial({name: getattr(settings, name) for name in where})
     outcomes: list[Outcome] = []
+    for closed in reaper.reap():
+        say(closed)
     with parent_run(candidate, trials, seed) as parent, ThreadPoolExecutor(at_once) as threads:
         while len(outcomes) < trials:
             asked = [study.ask(where) for _ in range(min(at_once, trials - len(outcomes)))]
@@ -187,15 +191,14 @@ def attempt(
     values = settings.model_dump() if asked.number == 0 else rounded(asked.params)
     values = {name: values[name] for name in asked.params}
     section = settings.model_dump() | values
-    run_id = child_run(candidate, asked.number, values, section, parent)
-    spec = {"settings": section, "run_id": run_id, "past": past}
-    failed = run_trial(f"{candidate}.{asked.number}", spec)
     client = connect()
-    if failed:
-        client.set_terminated(run_id, "FAILED")
-        return Outcome(values, failed=failed)
-    points = client.get_metric_history(run_id, SCORE)
-    pruned = client.get_run(run_id).data.tags["hour9.pruned"] == "true"
+    with child_run(candidate, asked.number, values, section, parent) as run_id:
+        spec = {"settings": section, "run_id": run_id, "past": past}
+        if failed := run_trial(f"{candidate}.{asked.number}", spec):
+            client.set_terminated(run_id, "FAILED")
+            return Outcome(values, failed=failed)
+        points = client.get_metric_history(run_id, SCORE)
+        pruned = client.get_run(run_id).data.tags["hour9.pruned"] == "true"
     return Outcome(values, sorted((point.step, point.value) for point in points), pruned)
 
 
@@ -258,31 +261,44 @@ def parent_run(candidate: str, trials: int, seed: int) -> Iterator[str]:
     from mlflow.entities import Param
 
     client, task = connect(), load_settings(candidate).task
-    tags = {"hour9.sweep": candidate, "hour9.task": task}
-    run_id = client.create_run(
-        experiment(task), tags=tags, run_name=f"sweep {candidate}"
-    ).info.run_id
-    client.log_batch(run_id, params=[Param("trials", str(trials)), Param("seed", str(seed))])
-    try:
-        yield run_id
-    except BaseException:
-        client.set_terminated(run_id, "FAILED")
-        raise
-    client.set_terminated(run_id, "FINISHED")
+    stage = f"sweep@{candidate}"
+    tags = {"hour9.sweep": candidate, "hour9.task": task, **whose(stage)}
+    with only_one(stage):
+        run_id = client.create_run(
+            experiment(task), tags=tags, run_name=f"sweep {candidate}"
+        ).info.run_id
+        with failed_on_error(run_id):
+            params = [Param("trials", str(trials)), Param("seed", str(seed))]
+            client.log_batch(run_id, params=params)
+            yield run_id
+        client.set_terminated(run_id, "FINISHED")
 
 
+@contextmanager
 def child_run(
     candidate: str, number: int, values: dict[str, Any], section: dict[str, Any], parent: str
-) -> str:
-    """The run of one trial."""
+) -> Iterator[str]:
+    """The run of one trial, which closes it where it ends well."""
     from mlflow.entities import Param
 
     client, task = connect(), section["task"]
     tags = {"mlflow.parentRunId": parent, "hour9.trial": candidate, "hour9.task": task}
+    tags |= whose(f"sweep@{candidate}")  # until the trial's own process takes it over
     name = f"trial {number} of {candidate}"
     run_id = client.create_run(experiment(task), tags=tags, run_name=name).info.run_id
-    client.log_batch(run_id, params=[Param(key, str(value)) for key, value in values.items()])
-    return run_id
+    with failed_on_error(run_id):
+        client.log_batch(run_id, params=[Param(key, str(value)) for key, value in values.items()])
+        yield run_id
+
+
+@contextmanager
+def failed_on_error(run_id: str) -> Iterator[None]:
+    """Close the run where the block does not end well."""
+    try:
+        yield
+    except BaseException:
+        connect().set_terminated(run_id, "FAILED")
+        raise
 
 
 # What comes of it

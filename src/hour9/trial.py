@@ -34,13 +34,14 @@ class Enough(BaseException):
 
 def trial(name: str) -> None:
     """Train as `<name>.json` in the sweeps' folder says."""
-    from hour9.registry.tracking import connect, log_curve
+    from hour9.registry.tracking import connect, log_curve, take_over
 
     spec = json.loads((SWEEPS / f"{name}.json").read_text())
     section = spec["settings"]
     settings = settings_class(section["topic"], section["architecture"])(**section)
     prepare_threads(settings.threads)
     client = connect()
+    take_over(spec["run_id"], f"trial@{name}")
     run = rehearse(Watched, settings, judge=beside(spec["past"]))
     log_curve(client, spec["run_id"], run.curve)
     client.set_tag(spec["run_id"], "hour9.pruned", str(run.pruned).lower())

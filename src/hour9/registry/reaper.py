@@ -1,7 +1,8 @@
-"""Closes the MLflow runs of trainings that were killed: a killed process leaves its run RUNNING.
+"""Closes the MLflow runs of what was killed: trainings, sweeps and their trials stay RUNNING.
 
-Two witnesses can say that a training is over: Prefect, of a flow's run that has ended, wherever it
-ran; and the stage's own lock, of whatever ran in this folder, with Prefect or without.
+Two witnesses can say that one is over: Prefect, of a flow's run that has ended, wherever it ran;
+and the stage's own lock, of whatever ran in this folder, with Prefect or without. A trial is the
+sweep's own until its process has it, on a worker perhaps, and goes on there without the sweep.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from hour9.params import STATE
-from hour9.registry.tracking import FLOW, PLACE, connect, whose
+from hour9.registry.tracking import FLOW, PLACE, STAGE, connect, whose
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -20,7 +21,7 @@ KILLED = "KILLED"
 
 
 def reap(has_ended: Callable[[str], bool] = lambda flow_run: False) -> list[str]:
-    """Close every run whose training is over; what was closed, in words.
+    """Close every run whose process is over; what was closed, in words.
 
     `has_ended` says of a flow run's id whether that run is over.
     """
@@ -30,12 +31,12 @@ def reap(has_ended: Callable[[str], bool] = lambda flow_run: False) -> list[str]
         if not is_dead(run, has_ended):
             continue
         client.set_terminated(run.info.run_id, KILLED)
-        closed.append(f"{run.info.run_name} ({run.info.run_id}): its training was killed")
+        closed.append(f"{run.info.run_name} ({run.info.run_id}): it was killed")
     return closed
 
 
 def running() -> list[Run]:
-    """The trainings that MLflow believes to be going on."""
+    """What MLflow believes to be going on."""
     client = connect()
     experiments = [found.experiment_id for found in client.search_experiments()]
     found = client.search_runs(experiments, "attributes.status = 'RUNNING'")
@@ -47,7 +48,8 @@ def is_dead(run: Run, has_ended: Callable[[str], bool]) -> bool:
     tags = run.data.tags
     if (flow_run := tags.get(FLOW)) and has_ended(flow_run):
         return True
-    return tags[PLACE] == whose()[PLACE] and was_left(f"train@{run.info.run_name}")
+    stage = tags.get(STAGE, f"train@{run.info.run_name}")  # older runs are trainings
+    return tags[PLACE] == whose(stage)[PLACE] and was_left(stage)
 
 
 def was_left(stage: str) -> bool:

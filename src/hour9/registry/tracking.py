@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 STORE = "sqlite:///mlruns/mlflow.db"
 ARTIFACTS = Path("mlruns/artifacts")
 LOCK = Path("mlruns/.lock")
-FLOW, PLACE = "hour9.flow_run", "hour9.place"
-"""Tags of a run: Prefect's run that it belongs to, and the host and folder where it trains."""
+FLOW, PLACE, STAGE = "hour9.flow_run", "hour9.place", "hour9.stage"
+"""Tags of a run: Prefect's run that it belongs to, the host and folder where it trains, and the
+stage whose lock its process holds there."""
 FLOW_VARIABLE = "HOUR9_FLOW_RUN"  # the first one, for the stages of a flow
 MOST_AT_ONCE = 1000  # metrics that MLflow takes in one call
 
@@ -87,10 +88,8 @@ class TrainingRun:
         self.client = connect()
         if self.note.exists():
             self.run_id = json.loads(self.note.read_text())["run_id"]
-            try:  # whose it is first: reaper.py closes what runs for a flow that is over
-                for name, value in whose().items():
-                    self.client.set_tag(self.run_id, name, value)
-                self.client.update_run(self.run_id, status="RUNNING")
+            try:
+                take_over(self.run_id, f"train@{self.candidate}")
                 self.last_step = self.last_published()
                 return self
             except MlflowException:
@@ -132,7 +131,7 @@ def new_run(candidate: str, settings: dict[str, Any]) -> str:
 
     client = connect()
     tags = {"hour9.candidate": candidate, "hour9.task": settings["task"]}
-    tags |= whose()
+    tags |= whose(f"train@{candidate}")
     run = client.create_run(experiment(settings["task"]), tags=tags, run_name=candidate)
     params = [Param(key, str(value)) for key, value in settings.items()]
     client.log_batch(run.info.run_id, params=params)
@@ -147,9 +146,18 @@ def new_run(candidate: str, settings: dict[str, Any]) -> str:
     return run.info.run_id
 
 
-def whose() -> dict[str, str]:
+def whose(stage: str) -> dict[str, str]:
     """Tags that say who is training, so that a run whose owner died can be told from a live one."""
-    return {PLACE: f"{socket.gethostname()}:{Path.cwd()}", FLOW: os.environ.get(FLOW_VARIABLE, "")}
+    here = f"{socket.gethostname()}:{Path.cwd()}"
+    return {PLACE: here, FLOW: os.environ.get(FLOW_VARIABLE, ""), STAGE: stage}
+
+
+def take_over(run_id: str, stage: str) -> None:
+    """Make a run that another process began this one's."""
+    client = connect()
+    for name, value in whose(stage).items():  # first: reaper.py closes what runs for the dead
+        client.set_tag(run_id, name, value)
+    client.update_run(run_id, status="RUNNING")
 
 
 def log_curve(client: MlflowClient, run_id: str, points: list[dict[str, float]]) -> None:
