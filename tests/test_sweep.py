@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from hour9 import sweep, trial
+from hour9 import dag, sweep, trial
 from hour9.config import set_params
 from hour9.params import read_params
-from hour9.stage import WARM
+from hour9.remote import NotSent
+from hour9.stage import LOGS, WARM
 
 SMALL = ["epochs=12", "feature_dropout=0.8", "learning_rate=0.0005"]  # there is a lot to find
 
@@ -66,6 +67,37 @@ def test_the_best_is_offered_and_written_only_when_it_is_accepted(project):
 
     assert len(sweep.accept("nodes")) == 1
     assert read_params()["candidates"]["nodes-gcn"]["learning_rate"] == 0.02
+
+    failed = sweep.Outcome(now.values, failed="out of memory")
+    sweep.keep("nodes", "nodes-gcn", sweep.Outcome({"l2": 0.01}, [(1, 0.6)]), failed, said.append)
+    assert "what params.yaml says now failed: out of memory" in said
+    assert "inf" not in "\n".join(said)
+
+
+def test_where_every_trial_fails_the_sweep_does_and_its_runs_are_closed(client):
+    said: list[str] = []
+    with pytest.raises(sweep.AllFailed, match=r"every trial failed; .*: it burnt"):
+        sweep.search("nodes-gcn", 2, 0, 2, lambda name, spec: "it burnt", said.append)
+    assert [line.partition(" (")[0] for line in said] == [
+        f"trial {number}: failed, it burnt" for number in range(2)
+    ]
+
+    def refuse(name: str, spec: dict) -> str:
+        raise NotSent("nobody serves the pool")
+
+    with pytest.raises(NotSent):
+        sweep.search("nodes-gcn", 1, 0, 1, refuse, said.append)
+    runs = client.search_runs([client.get_experiment_by_name("nodes").experiment_id])
+    assert [run.info.status for run in runs] == ["FAILED"] * 5
+
+
+def test_a_failed_trial_says_why_where_stages_print_to_logs_too(project, warm, monkeypatch):
+    monkeypatch.setenv(WARM, warm)
+    spec = {"settings": {"topic": "graphs", "architecture": "gnn"}}
+    aloud = sweep.run_here("nodes-gcn.0", spec)
+    assert aloud.startswith("no architecture 'gnn'")
+    monkeypatch.setenv(LOGS, str(dag.LOGS))
+    assert sweep.run_here("nodes-gcn.0", spec) == aloud
 
 
 def test_a_trial_is_pruned_beside_better_ones_and_no_other():

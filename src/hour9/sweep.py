@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -27,7 +29,7 @@ from hour9.engine.settings import Searched, Settings, load_settings
 from hour9.params import PARAMS, UnknownName, read_params
 from hour9.registry import reaper
 from hour9.registry.tracking import connect, experiment, is_embedded, whose
-from hour9.stage import only_one
+from hour9.stage import LOGS, only_one
 from hour9.trial import SCORE, SWEEPS, Curve
 
 RANDOM_TRIALS = 8
@@ -37,6 +39,10 @@ DIGITS = 3  # of a number that was searched: what is written is what was tried
 
 class NothingToSearch(ValueError):  # noqa: N818 - reads as a sentence where it is raised
     """No setting of the candidate is marked for a search."""
+
+
+class AllFailed(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised
+    """No trial of the sweep could be trained."""
 
 
 @dataclass
@@ -173,6 +179,10 @@ def search(
                 outcomes.append(job.result())
                 tell(study, one, outcomes[-1])
                 say(line(len(outcomes) - 1, outcomes))
+        if all(one.failed for one in outcomes):
+            raise AllFailed(
+                f"every trial failed; the first, what params.yaml says now: {outcomes[0].failed}"
+            )
         best = max(outcomes, key=lambda outcome: outcome.score)  # a tie keeps the earlier one
         connect().set_tag(parent, "hour9.best", json.dumps(best.values))
         connect().log_metric(parent, SCORE, best.score)
@@ -226,16 +236,22 @@ def line(number: int, outcomes: list[Outcome]) -> str:
 
 
 def run_here(name: str, spec: dict[str, Any]) -> str:
-    """A trial in a process of its own on this machine."""
+    """A trial in a process of its own on this machine; its last words where it failed."""
     SWEEPS.mkdir(parents=True, exist_ok=True)
     place = SWEEPS / f"{name}.json"
     place.write_text(json.dumps(spec))
+    stage = f"trial@{name}"
+    log = Path(os.environ.get(LOGS, "")) / f"{stage}.log"  # takes what would be printed
+    log.unlink(missing_ok=True)
     done = subprocess.run(
         [sys.executable, "-m", "hour9.stage", "trial", name], capture_output=True, text=True
     )
     place.unlink()
-    words = (done.stderr or done.stdout).strip().splitlines() or [f"exit {done.returncode}"]
-    return words[-1] if done.returncode else ""
+    if not done.returncode:
+        return ""
+    said = log.read_text() if log.exists() else done.stderr or done.stdout
+    words = said.strip().splitlines() or [f"exit {done.returncode}"]
+    return words[-1].removeprefix(f"{stage}: ")
 
 
 def there(training: dag.Stage, commit: str, pool: str, say: Callable[[str], None]) -> RunTrial:
@@ -319,8 +335,11 @@ def keep(
     if not changes:
         say(f"nothing beat what params.yaml says now: {SCORE} {now.score:.4f}")
         return
+    if now.failed:
+        say(f"what params.yaml says now failed: {now.failed}")
+    before = "none" if now.failed else f"{now.score:.4f}"
     say(
-        f"{SCORE} {now.score:.4f} → {best.score:.4f}, the best of several on these very cases, "
+        f"{SCORE} {before} → {best.score:.4f}, the best of several on these very cases, "
         "so expect less of it; test was not read"
     )
     say(difference(changes))
