@@ -73,3 +73,19 @@ def test_a_second_candidate_is_refused_and_not_run_in_the_place_of_the_first(cap
     with pytest.raises(SystemExit):
         cli.main(["run", "--candidate", "nodes-gcn", "--candidate", "nodes-gat"])
     assert "--candidate takes one name; run them one after the other" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("asked", "why"),
+    [
+        ("sweep taxi --trials 0", "argument --trials: invalid value: 0 (at least 1)"),
+        ("sweep taxi --trials x", "argument --trials: invalid number value: 'x'"),
+        ("sweep taxi --at-once -1", "argument --at-once: invalid value: -1 (at least 0)"),
+        ("sweep taxi --seed -5", "argument --seed: invalid value: -5 (at least 0)"),
+        ("worker --limit 0", "argument --limit: invalid value: 0 (at least 1)"),
+    ],
+)
+def test_a_number_out_of_range_is_refused_before_anything_runs(asked, why, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(asked.split())
+    assert why in capsys.readouterr().err

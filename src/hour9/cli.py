@@ -7,6 +7,7 @@ import atexit
 import gc
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from hour9 import ask, bring_up, release, standing
@@ -65,6 +66,17 @@ class Once(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
+def at_least(lowest: int) -> Callable[[str], int]:
+    """The type of an option that is a whole number from here on."""
+
+    def number(given: str) -> int:
+        if (found := int(given)) < lowest:
+            raise argparse.ArgumentTypeError(f"invalid value: {found} (at least {lowest})")
+        return found
+
+    return number
+
+
 def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
     top = argparse.ArgumentParser(prog="hour9", description=__doc__)
@@ -87,7 +99,7 @@ def parser() -> argparse.ArgumentParser:
 
     add = commands.add_parser("worker", help="lend this machine: take stages of `run --pool`")
     add.add_argument("--pool", default="workers")
-    add.add_argument("--limit", type=int, default=1, help="stages at once")
+    add.add_argument("--limit", type=at_least(1), default=1, help="stages at once")
     add.set_defaults(command=worker)
 
     add = commands.add_parser("sweep", help="search a candidate's settings, by validation alone")
@@ -95,10 +107,13 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument(
         "--candidate", default="", action=Once, help="the task's first that can be searched"
     )
-    add.add_argument("--trials", type=int, default=20)
-    add.add_argument("--seed", type=int, default=0)
+    add.add_argument("--trials", type=at_least(1), default=20)
+    add.add_argument("--seed", type=at_least(0), default=0)
     add.add_argument(
-        "--at-once", type=int, default=0, help="trials side by side; 0: a processor each"
+        "--at-once",
+        type=at_least(0),
+        default=0,
+        help="trials side by side; 0: a processor each",
     )
     add.add_argument("--pool", default="", help="on its workers; see `worker`")
     add.add_argument("--accept", action="store_true", help="write the last sweep's best down")
