@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from ruamel.yaml import YAML
 from tests.conftest import ROOT, copy_project, stay_in
 
-from hour9 import dag, remote
+from hour9 import dag, remote, sweep
 from hour9.servers import HOST, free_port, process, wait_for
 from hour9.stage import LOGS, WARM
 
@@ -195,6 +195,8 @@ def test_a_tree_that_is_not_its_commit_is_not_sent(clones, monkeypatch):
         remote.commit_to_send()
     git(Path(), "push", "--quiet", "origin", "HEAD")
     assert remote.commit_to_send()
+    with pytest.raises(remote.NotSent, match="workers cannot see this checkout's own store"):
+        sweep.sweep("taxi", "", trials=1, seed=0, pool="workers")
 
 
 def test_a_worker_refuses_a_commit_that_wants_other_packages(clones, monkeypatch):

@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from hour9 import operate
 from hour9.pages import ADDRESS, pages
-from hour9.registry.tracking import STORE, connect
+from hour9.registry.tracking import address, connect
 from hour9.run import has_gpu
 from hour9.servers import (
     HOST,
@@ -51,7 +51,6 @@ def serve(prefect_port: int, mlflow_port: int, report_port: int) -> int:
     os.environ.setdefault("HOUR9_POOL", "gpu" if has_gpu() else "cpu")
     connect()  # makes the database before the server looks at it
     print("starting, about half a minute", flush=True)
-    store = os.environ.get("MLFLOW_TRACKING_URI", STORE)
     with ExitStack() as running:
         start = running.enter_context
         servers = {
@@ -61,7 +60,7 @@ def serve(prefect_port: int, mlflow_port: int, report_port: int) -> int:
             "mlflow": start(
                 process(
                     *("mlflow", "server", "--host", HOST, "--port", str(mlflow_port)),
-                    *("--backend-store-uri", store),
+                    *("--backend-store-uri", address()),
                 )
             ),
         }

@@ -38,11 +38,16 @@ def connect() -> MlflowClient:
     """
     import mlflow
 
-    mlflow.set_tracking_uri(os.environ.get("MLFLOW_TRACKING_URI", STORE))
+    mlflow.set_tracking_uri(address())
     with one_at_a_time():
         client = mlflow.MlflowClient()
         client.search_experiments(max_results=1)
     return client
+
+
+def address() -> str:
+    """Where the store is, whether or not anybody has connected yet."""
+    return os.environ.get("MLFLOW_TRACKING_URI", STORE)
 
 
 @contextmanager
@@ -56,9 +61,7 @@ def one_at_a_time() -> Iterator[None]:
 
 def is_embedded() -> bool:
     """Whether the store is the checkout's own."""
-    import mlflow
-
-    return mlflow.get_tracking_uri() == STORE
+    return address() == STORE
 
 
 def experiment(task: str) -> str:
