@@ -4,6 +4,7 @@ import pytest
 
 from hour9 import cli
 from hour9.ask import read_requests, show_words, spread
+from hour9.remote import CLONE
 
 
 def test_a_list_in_a_request_stands_for_numbered_columns_unless_its_own_is_known():
@@ -89,3 +90,10 @@ def test_a_number_out_of_range_is_refused_before_anything_runs(asked, why, capsy
     with pytest.raises(SystemExit, match="2"):
         cli.main(asked.split())
     assert why in capsys.readouterr().err
+
+
+def test_a_worker_that_nobody_could_send_to_is_refused(project, capsys):
+    assert cli.main(["worker"]) == 1
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "export PREFECT_API_URL=" in said
+    assert not (project / CLONE).exists()

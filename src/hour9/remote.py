@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 from hour9 import dag, lockfile
 from hour9.params import STATE
 from hour9.registry.lineage import dvc_md5, git, git_state
+from hour9.servers import PrefectServer
 from hour9.stage import die_with_parent
 
 if TYPE_CHECKING:
@@ -297,8 +298,8 @@ def check_out(commit: str) -> None:
 def serve(pool: str, limit: int) -> int:
     """Take stages from the pool until stopped, in a clone beside this checkout's own files."""
     from hour9 import run
-    from hour9.servers import prefect_environment
 
+    PrefectServer.shared()
     clone = prepare_clone()
     name = f"{socket.gethostname()}-{os.getpid()}"
     os.environ |= {
@@ -307,7 +308,6 @@ def serve(pool: str, limit: int) -> int:
         "HOUR9_ROOT": str(clone),  # for prefect.yaml
         "PYTHONPATH": str(clone / "src"),
     }
-    prefect_environment()
     deploy(pool)
     os.chdir(clone)
     prefect = str(Path(sys.executable).with_name("prefect"))

@@ -72,6 +72,18 @@ class PrefectServer:
         port = free_port()
         return cls(f"http://{HOST}:{port}/api", port)
 
+    @classmethod
+    def shared(cls) -> "PrefectServer":
+        """The one where senders and workers meet, which whatever this process starts asks too."""
+        found = cls.find()
+        if found.port:
+            raise NotServed(
+                "workers and those who send to them meet at one Prefect server, and none is named: "
+                "export PREFECT_API_URL=http://HOST:4200/api, or start hour9 ui here"
+            )
+        os.environ["PREFECT_API_URL"] = found.api
+        return found
+
     @contextmanager
     def started(self) -> Iterator[None]:
         """It is served inside the block, or will be soon: `wait_for` it."""
