@@ -129,7 +129,11 @@ def pipeline(
     """
     logger = get_run_logger()
     os.environ[FLOW_VARIABLE] = str(runtime.flow_run.id)
-    plan = Plan(run.Slots(run.cores()), pool, remote.commit_to_send(settings) if pool else "")
+    commit = ""
+    if pool:
+        commit = remote.commit_to_send(settings)
+        remote.check_served(pool)
+    plan = Plan(run.Slots(run.cores()), pool, commit)
     with run.one_run(logger.info) as this:
         for line in set_params(settings):
             logger.info(line)

@@ -8,16 +8,17 @@ from tests.conftest import ROOT
 
 @pytest.fixture
 def flows(monkeypatch) -> SimpleNamespace:
-    """Both modules, read as a deployment reads them, without Prefect's engine around them."""
+    """The modules, read as a deployment reads them, without Prefect's engine around them."""
     monkeypatch.chdir(ROOT)
     monkeypatch.syspath_prepend(ROOT)
-    from flows import monitor, promotion
+    from flows import monitor, pipeline, promotion
 
     logger = SimpleNamespace(info=lambda _: None, warning=lambda _: None)
-    for module in (monitor, promotion):
+    for module in (monitor, pipeline, promotion):
         monkeypatch.setattr(module, "get_run_logger", lambda: logger)
+    for module in (monitor, promotion):
         monkeypatch.setattr(module, "create_markdown_artifact", lambda *_, **__: None)
-    return SimpleNamespace(monitor=monitor, promotion=promotion)
+    return SimpleNamespace(monitor=monitor, pipeline=pipeline, promotion=promotion)
 
 
 @pytest.mark.parametrize("yes", [True, False])
@@ -83,3 +84,17 @@ def test_however_a_run_ends_badly_its_trainings_are_closed(flows):
             flow.on_cancellation_hooks,
         ):
             assert hooks == [close_trainings]
+
+
+def test_a_pool_that_nobody_serves_is_refused_where_nothing_is_stale_too(flows, monkeypatch):
+    here = flows.pipeline
+
+    def refuse(pool: str) -> None:
+        raise here.remote.NotSent(here.remote.nobody_serves(pool))
+
+    monkeypatch.setenv(here.FLOW_VARIABLE, "")
+    monkeypatch.setattr(here.remote, "commit_to_send", lambda settings: "a" * 40)
+    monkeypatch.setattr(here.remote, "check_served", refuse)
+    monkeypatch.setattr(here.run, "one_run", lambda say: pytest.fail("it began"))
+    with pytest.raises(here.remote.NotSent, match="no deployment stage/nope; ls"):
+        here.pipeline.fn(pool="nope; ls")

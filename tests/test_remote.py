@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 from tests.conftest import ROOT, copy_project, stay_in
 
 from hour9 import dag, remote, sweep
-from hour9.servers import HOST, free_port, process, wait_for
+from hour9.servers import HOST, NotServed, free_port, process, wait_for
 from hour9.stage import LOGS, WARM
 
 BIN = Path(sys.executable).parent
@@ -135,9 +135,19 @@ def test_a_sweep_has_its_trials_run_by_workers_side_by_side(machines, store, mon
     (experiment,) = client.search_experiments(filter_string="name = 'taxi'")
     runs = client.search_runs([experiment.experiment_id], "tags.`hour9.trial` = 'taxi-qlearning'")
     assert [run.info.status for run in runs] == ["FINISHED", "FINISHED"]
+    places = {run.data.tags["hour9.place"].partition(":")[2] for run in runs}
+    assert places == {str(machine.clone) for machine in machines}  # theirs, not the sender's
     first, second = (client.get_metric_history(run.info.run_id, "validation") for run in runs)
     assert first
     assert [point.value for point in first] != [point.value for point in second]
+
+
+def test_a_pool_that_nobody_serves_is_refused_before_anything_runs(machines):
+    command = [str(BIN / "hour9"), "run", "--pool", "nope; ls"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("Prefect has no deployment stage/nope; ls: start a worker")
 
 
 def test_two_workers_one_of_them_killed_give_the_dvc_lock_of_a_machine_alone(
@@ -179,7 +189,7 @@ def test_two_workers_one_of_them_killed_give_the_dvc_lock_of_a_machine_alone(
     assert sender.read_bytes() == alone.read_bytes()
 
 
-def test_a_tree_that_is_not_its_commit_is_not_sent(clones, monkeypatch):
+def test_a_tree_that_is_not_its_commit_is_not_sent(clones, store, monkeypatch):
     stay_in(clones["sender"], monkeypatch)
     assert len(remote.commit_to_send()) == 40
     with pytest.raises(remote.NotSent, match="workers see commits alone"):
@@ -196,6 +206,9 @@ def test_a_tree_that_is_not_its_commit_is_not_sent(clones, monkeypatch):
     git(Path(), "push", "--quiet", "origin", "HEAD")
     assert remote.commit_to_send()
     with pytest.raises(remote.NotSent, match="workers cannot see this checkout's own store"):
+        sweep.sweep("taxi", "", trials=1, seed=0, pool="workers")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    with pytest.raises(NotServed, match="export PREFECT_API_URL="):
         sweep.sweep("taxi", "", trials=1, seed=0, pool="workers")
 
 

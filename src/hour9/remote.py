@@ -84,6 +84,34 @@ def commit_to_send(settings: Sequence[str] = ()) -> str:
     return commit
 
 
+def check_served(pool: str) -> None:
+    """Raise NotSent, before anything runs, where no worker has ever served the pool."""
+    from httpx import TransportError
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import (
+        DeploymentFilter,
+        DeploymentFilterName,
+        FlowFilter,
+        FlowFilterName,
+    )
+
+    with get_client(sync_client=True) as client:
+        try:
+            found = client.read_deployments(
+                flow_filter=FlowFilter(name=FlowFilterName(any_=["stage"])),
+                deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=[pool])),
+            )
+        except TransportError as error:
+            raise NotSent(f"Prefect does not answer at {client.api_url}: {error}") from None
+    if not found:
+        raise NotSent(nobody_serves(pool))
+
+
+def nobody_serves(pool: str) -> str:
+    """What is missing, and what to do."""
+    return f"Prefect has no deployment stage/{pool}: start a worker (hour9 worker --pool {pool})"
+
+
 def reproduce(
     stage: dag.Stage,
     commit: str,
@@ -155,9 +183,7 @@ def submit(pool: str, name: str, key: str, parameters: dict[str, Any]) -> FlowRu
         )
         return run
     except ObjectNotFound:
-        raise NotSent(
-            f"Prefect has no deployment stage/{pool}: start a worker (hour9 worker --pool {pool})"
-        ) from None
+        raise NotSent(nobody_serves(pool)) from None
 
 
 def ended_before(run: FlowRun, began: datetime) -> bool:

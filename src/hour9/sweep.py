@@ -29,6 +29,7 @@ from hour9.engine.settings import Searched, Settings, load_settings
 from hour9.params import PARAMS, UnknownName, read_params
 from hour9.registry import reaper
 from hour9.registry.tracking import connect, experiment, is_embedded, whose
+from hour9.servers import PrefectServer
 from hour9.stage import LOGS, only_one
 from hour9.trial import SCORE, SWEEPS, Curve
 
@@ -73,12 +74,7 @@ def sweep(
     say: Callable[[str], None] = print,
 ) -> None:
     """Bring up to date what the candidate trains on, search, and keep the best for `accept`."""
-    commit = remote.commit_to_send() if pool else ""
-    if pool and is_embedded():
-        raise remote.NotSent(
-            "trials report to MLflow, and workers cannot see this checkout's own store: "
-            "set MLFLOW_TRACKING_URI to one that all share"
-        )
+    commit = for_workers(pool) if pool else ""
     candidate = candidate or searchable(task)
     if (of := load_settings(candidate).task) != task:
         raise UnknownName(f"{candidate} is a candidate of {of}, not of {task}")
@@ -91,6 +87,19 @@ def sweep(
         run_trial = there(training, commit, pool, say) if pool else run_here
         best, now = search(candidate, trials, seed, at_once or run.cores(), run_trial, say)
     keep(task, candidate, best, now, say)
+
+
+def for_workers(pool: str) -> str:
+    """The commit that the pool's workers are to check out. Raises NotSent where none could."""
+    commit = remote.commit_to_send()
+    if is_embedded():
+        raise remote.NotSent(
+            "trials report to MLflow, and workers cannot see this checkout's own store: "
+            "set MLFLOW_TRACKING_URI to one that all share"
+        )
+    PrefectServer.shared()
+    remote.check_served(pool)
+    return commit
 
 
 def searchable(task: str) -> str:
