@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from mlflow import MlflowClient
 from ruamel.yaml import YAML
 from tests.conftest import ROOT, copy_project, stay_in
 
-from hour9 import dag, remote, sweep
+from hour9 import dag, remote, run, sweep
 from hour9.servers import HOST, NotServed, free_port, process, wait_for
 from hour9.stage import LOGS, WARM
 
@@ -153,26 +154,26 @@ def test_a_pool_that_nobody_serves_is_refused_before_anything_runs(machines):
 def test_two_workers_one_of_them_killed_give_the_dvc_lock_of_a_machine_alone(
     clones, machines, warm, monkeypatch
 ):
-    run = subprocess.Popen(
+    running = subprocess.Popen(
         [str(BIN / "hour9"), "run", "--pool", "workers"],
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
-    assert run.stdout
+    assert running.stdout
     said: list[str] = []
     killed = None
-    for line in run.stdout:
+    for line in running.stdout:
         said.append(line)
         if f"train@{LONG}" in line and "runs on" in line and not killed:
             (killed,) = [m for m in machines if line.rstrip().endswith(f"-{m.process.pid}")]
             while not killed.is_at(f"train@{LONG}"):
-                assert run.poll() is None, "".join(said)
+                assert running.poll() is None, "".join(said)
             killed.switch_off()
-    run.stdout.close()
+    running.stdout.close()
     text = "".join(said)
-    assert run.wait() == 0, text
+    assert running.wait() == 0, text
     assert "its worker died; another one takes it over" in text
     ran_on = {line.split()[-1] for line in said if "runs on" in line}
     assert len(ran_on) == 2, text
@@ -187,6 +188,18 @@ def test_two_workers_one_of_them_killed_give_the_dvc_lock_of_a_machine_alone(
     dag.sort_lock(stage.name for stage in every)
     alone, sender = (clones[name] / "dvc.lock" for name in ("alone", "sender"))
     assert sender.read_bytes() == alone.read_bytes()
+
+
+def test_what_a_worker_ran_has_changed_and_its_time_was_training(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path(".hour9").mkdir()
+    would_run = iter([True, False])
+    monkeypatch.setattr(dag, "would_run", lambda name: next(would_run))
+    monkeypatch.setattr(dag, "reproduce", lambda *_, **__: False)  # DVC had only to pull it
+    monkeypatch.setattr(remote, "send", lambda *_: time.sleep(0.1))
+    started = time.time()
+    assert remote.reproduce(dag.Stage("train@taxi-sarsa", ()), "", "workers", print)
+    assert run.where_time_went(started, time.time())["training"] >= 0.1
 
 
 def test_a_tree_that_is_not_its_commit_is_not_sent(clones, store, monkeypatch):

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 from hour9 import dag, lockfile
 from hour9.params import STATE
 from hour9.registry.lineage import dvc_md5, git, git_state
+from hour9.run import note, warmed
 from hour9.servers import PrefectServer
 from hour9.stage import die_with_parent
 
@@ -120,14 +121,17 @@ def reproduce(
     stopped: Callable[[], bool] = lambda: False,
 ) -> bool:
     """As `dag.reproduce`, but what would have to run here runs on a worker of the pool."""
-    if dag.would_run(stage.name):
+    there = dag.would_run(stage.name)
+    if there:
+        started = time.time()
         send(stage, commit, pool, say, stopped)
+        note(stage.kind, started)  # its own timeline is the worker's
         if dag.would_run(stage.name):
             raise dag.StageFailed(
                 f"a worker ended {stage.name}, but DVC's remote here has no such run: "
                 "do sender and workers use one remote? (dvc remote list)"
             )
-    return dag.reproduce(stage.name, say, pull=True)
+    return dag.reproduce(stage.name, say, pull=True) or there
 
 
 def send(
@@ -323,8 +327,6 @@ def check_out(commit: str) -> None:
 
 def serve(pool: str, limit: int) -> int:
     """Take stages from the pool until stopped, in a clone beside this checkout's own files."""
-    from hour9 import run
-
     PrefectServer.shared()
     clone = prepare_clone()
     name = f"{socket.gethostname()}-{os.getpid()}"
@@ -337,7 +339,7 @@ def serve(pool: str, limit: int) -> int:
     deploy(pool)
     os.chdir(clone)
     prefect = str(Path(sys.executable).with_name("prefect"))
-    with run.warmed():
+    with warmed():
         return subprocess.run(
             [prefect, "worker", "start", "--pool", pool, "--name", name, "--limit", str(limit)],
             preexec_fn=die_with_parent,
