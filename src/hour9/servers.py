@@ -67,7 +67,7 @@ class PrefectServer:
     def find(cls) -> "PrefectServer":
         """The server that PREFECT_API_URL names, the one that `ui` runs, or one of our own."""
         prefect_environment()
-        if served := os.environ.get("PREFECT_API_URL") or served_by_ui():
+        if served := named_server():
             return cls(served)
         port = free_port()
         return cls(f"http://{HOST}:{port}/api", port)
@@ -75,14 +75,15 @@ class PrefectServer:
     @classmethod
     def shared(cls) -> "PrefectServer":
         """The one where senders and workers meet, which whatever this process starts asks too."""
-        found = cls.find()
-        if found.port:
+        served = named_server()
+        if not served:
             raise NotServed(
                 "workers and those who send to them meet at one Prefect server, and none is named: "
                 "export PREFECT_API_URL=http://HOST:4200/api, or start hour9 ui here"
             )
-        os.environ["PREFECT_API_URL"] = found.api
-        return found
+        prefect_environment()
+        os.environ["PREFECT_API_URL"] = served
+        return cls(served)
 
     @contextmanager
     def started(self) -> Iterator[None]:
@@ -93,6 +94,11 @@ class PrefectServer:
         at = ("--host", HOST, "--port", str(self.port))
         with process("prefect", "server", "start", "--no-services", *at):
             yield
+
+
+def named_server() -> str | None:
+    """Prefect's address where somebody serves it."""
+    return os.environ.get("PREFECT_API_URL") or served_by_ui()
 
 
 def served_by_ui() -> str | None:
