@@ -33,6 +33,11 @@ def status(asked: argparse.Namespace) -> int:
         print(f"\n{len(stale)} stages are stale: {', '.join(stale)}\nhour9 run brings them up")
     if not RegistryCheck(read_params()["tasks"]).agrees():
         print("the registry is behind the outs: hour9 run registers them")
+    from hour9.registry.promotion import lost_champion
+
+    for task in dict.fromkeys(row["task"] for row in rows if row["verdict"]):
+        if lost := lost_champion(task):
+            print(lost)
     return 0
 
 

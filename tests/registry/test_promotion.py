@@ -17,10 +17,11 @@ from mlflow import MlflowClient
 from safetensors.numpy import save_file
 from tests.conftest import TREE, copy_project, stages_of, stay_in
 
-from hour9 import monitor
+from hour9 import dag, monitor
 from hour9.cli import main
 from hour9.config import set_params
-from hour9.registry import journal, packages, promotion, reproduce, tracking
+from hour9.registry import journal, packages, promotion, reproduce, tracking, versions
+from hour9.registry.examination import Examination
 from hour9.registry.lineage import dvc_md5
 from hour9.registry.promotion import Refused, guard, promote, rollback
 from hour9.task import load_task, read_tables
@@ -165,6 +166,77 @@ def test_an_alias_set_by_hand_on_a_better_version_stays_and_is_journalled(client
 def test_a_quiet_registry_is_left_alone(client):
     promote("taxi", "2")
     assert guard("taxi") == ""
+
+
+def test_a_challenger_set_by_hand_goes_back_to_the_one_that_register_chose(client):
+    def challenger() -> str:
+        return promotion.alias("taxi", "challenger")
+
+    client.set_registered_model_alias("taxi", "challenger", "1")
+    assert "register chose version 2" in guard("taxi")
+    assert challenger() == "2"
+    assert guard("taxi") == ""
+    client.delete_registered_model_alias("taxi", "challenger")
+    assert "taken from version 2 by hand and put back" in guard("taxi")
+    assert challenger() == "2"
+    client.set_registered_model_tag("taxi", versions.CHOSEN, "")  # no candidate passed
+    try:
+        assert "register chose none" in guard("taxi")
+        assert challenger() == ""
+        client.delete_registered_model_tag("taxi", versions.CHOSEN)
+        client.set_registered_model_alias("taxi", "challenger", "1")
+        assert "nothing says whether challenger was set by hand" in guard("taxi")
+        assert challenger() == "1"
+    finally:
+        versions.set_challenger("taxi", "2")
+    assert guard("taxi") == ""
+
+
+def test_without_a_journal_no_alias_of_ours_stays(client):
+    client.set_registered_model_alias("taxi", "previous", "1")
+    assert "follow the journal again" in guard("taxi")
+    assert aliases(client) == {}
+    assert guard("taxi") == ""
+
+
+def test_what_reads_as_one_of_our_aliases_is_taken_away_and_peoples_own_stay(client):
+    for name in ("Champion", "CHALLENGER", "staging"):
+        client.set_registered_model_alias("taxi", name, "1")
+    said = guard("taxi")
+    assert all(f"{name} was set on this version" in said for name in ("Champion", "CHALLENGER"))
+    assert aliases(client) == {"staging": "1"}
+    assert guard("taxi") == ""
+    client.delete_registered_model_alias("taxi", "staging")
+
+
+def test_a_champion_that_nobody_judged_is_put_back_in_words(client):
+    source = client.get_model_version("taxi", "2").source
+    foreign = str(client.create_model_version("taxi", source).version)
+    client.set_registered_model_alias("taxi", "champion", foreign)
+    assert "was not registered by hour9" in guard("taxi")
+    assert aliases(client) == {}
+    client.delete_model_version("taxi", foreign)
+
+
+def test_a_champion_that_was_deleted_by_hand_is_missed_in_words(client, capsys, monkeypatch):
+    """A third version, with the bytes of the second."""
+    two = client.get_model_version("taxi", "2")
+    three = client.create_model_version("taxi", two.source, two.run_id, two.tags)
+    for version in (two, three):
+        promotion.enter(Examination(version, []), promotion.settle("taxi"), "promote", "so", "anna")
+    client.delete_model_version("taxi", three.version)
+    lost = f"version {three.version}, the champion by the journal, was deleted; hour9 rollback taxi"
+    assert lost in guard("taxi")
+    monkeypatch.setattr(dag, "stale", dict)
+    assert main(["status"]) == 0
+    assert lost in capsys.readouterr().out
+    with pytest.raises(Refused, match=f"no version {three.version}"):
+        promote("taxi", str(three.version))
+    rollback("taxi")
+    assert aliases(client) == {"champion": "2"}
+    assert guard("taxi") == ""
+    with pytest.raises(Refused, match=f"no version {three.version}"):
+        rollback("taxi")
 
 
 def test_a_slow_promotion_does_not_undo_the_aliases_of_a_later_one(client, monkeypatch):

@@ -16,11 +16,12 @@ from hour9.params import read_params
 from hour9.registry import journal
 from hour9.registry.examination import Examination, Refused, examine, get_version
 from hour9.registry.journal import Entry
-from hour9.registry.packages import check_bytes, unpack
+from hour9.registry.packages import Unusable, check_bytes, unpack
 from hour9.registry.tracking import connect
-from hour9.registry.versions import CHALLENGER
+from hour9.registry.versions import CHALLENGER, CHOSEN
 
 CHAMPION, PREVIOUS = "champion", "previous"
+OURS = (CHALLENGER, CHAMPION, PREVIOUS)
 FORCED = "hour9.forced"  # tag of a version: why a person promoted it against the gates
 
 
@@ -46,8 +47,11 @@ def consider(task: str, number: str = "") -> tuple[Entry | None, Examination]:
     last = settle(task)
     number = number or alias(task, CHALLENGER)
     if not number:
-        raise Refused(f"{task} has no challenger: no candidate passed its gates; see hour9 status")
-    if last and number == last.champion:
+        raise Refused(
+            f"{task} has no challenger: no candidate passed its gates, or somebody took it away; "
+            "see hour9 status"
+        )
+    if last and number == last.champion and exists(task, number):
         raise Refused(f"{task} version {number} is the champion already")
     examined = examine_in_order(task, number, last)
     if examined.broken:
@@ -125,34 +129,80 @@ def guard(task: str, who: str = "guard") -> str:
     """Reconcile what was done by hand in the MLflow UI; what was done, in words, or nothing.
 
     A champion set by hand stays, and is entered in the journal, if the gates let it through; any
-    other alias is put back, and the version's tag and description say so.
+    other alias is put back, and the version that had it says so. People's own aliases are theirs.
     """
-    last = journal_end(task)
+    said = [*take_lookalikes(task), put_challenger_back(task), follow_journal(task, who)]
+    return "\n".join(filter(None, said))
+
+
+def take_lookalikes(task: str) -> list[str]:
+    """Take away what reads as one of our aliases and is none, as `Champion` does."""
+    client, said = connect(), []
+    for name, number in client.get_registered_model(task).aliases.items():
+        if name not in OURS and name.casefold() in OURS:
+            client.delete_registered_model_alias(task, name)
+            said.append(tell(task, str(number), f"{name} was set on this version and taken away"))
+    return said
+
+
+def put_challenger_back(task: str) -> str:
+    """Set `challenger` as `register` last chose it; left alone where no choice was noted."""
+    model = connect().get_registered_model(task)
+    found, chosen = str(model.aliases.get(CHALLENGER, "")), model.tags.get(CHOSEN)
+    if chosen is None:
+        said = f"{task}: nothing says whether {CHALLENGER} was set by hand; hour9 register {task}"
+        return said if found else ""
+    wanted = if_there(task, chosen)
+    if found == wanted:
+        return ""
+    put_alias(task, CHALLENGER, wanted)
+    if not found:
+        return f"{task}: {CHALLENGER} was taken from version {wanted} by hand and put back"
+    chose = f"version {wanted}" if wanted else "none that is there"
+    said = f"{CHALLENGER} was set on this version by hand and put back: register chose {chose}"
+    return tell(task, found, said)
+
+
+def follow_journal(task: str, who: str) -> str:
+    """Judge a `champion` that was set by hand; have both aliases follow the journal again."""
+    entry, applied = journal_end(task) or (None, True)
     found = {name: alias(task, name) for name in (CHAMPION, PREVIOUS)}
-    if last is None or last[1]:
-        wanted = aliases_of(last[0] if last else None)
-        if found == wanted:
-            return ""
-        if found[CHAMPION] and found[CHAMPION] != wanted[CHAMPION]:
-            return adopt(task, found[CHAMPION], last[0] if last else None, who)
-    entry = settle(task, forget=True)
-    if entry and not exists(task, entry.champion):
-        return (
-            f"{task}: version {entry.champion}, the champion by the journal, was deleted; "
-            f"hour9 rollback {task}, or promote another"
-        )
-    return f"{task}: the aliases follow the journal again"
+    wanted = aliases_of(entry)
+    if applied and found[CHAMPION] and found[CHAMPION] != wanted[CHAMPION]:
+        return adopt(task, found[CHAMPION], entry, who)
+    if applied and found == {name: if_there(task, number) for name, number in wanted.items()}:
+        return lost_champion(task)
+    settle(task, forget=True)
+    return lost_champion(task) or f"{task}: the aliases follow the journal again"
+
+
+def lost_champion(task: str) -> str:
+    """That the journal's champion is no more, and what to do; nothing where all is well."""
+    last = journal_end(task)
+    if last is None or exists(task, last[0].champion):
+        return ""
+    back = f"hour9 rollback {task}, or " if last[0].previous else ""
+    gone = f"version {last[0].champion}, the champion by the journal, was deleted"
+    return f"{task}: {gone}; {back}hour9 promote {task} makes another the champion"
 
 
 def adopt(task: str, number: str, last: Entry | None, who: str) -> str:
     """Take over a champion that was set by hand, or put the alias back."""
-    examined = examine_in_order(task, number, last)
-    wrong = [*examined.broken, *examined.objections]
+    try:
+        examined = examine_in_order(task, number, last)
+        wrong = [*examined.broken, *examined.objections]
+    except (Refused, Unusable) as error:
+        wrong = [str(error)]
     if not wrong:
         entry = enter(examined, last, "adopt", "set by hand in the registry; the gates pass", who)
         return f"{task}: {entry}"
     settle(task, forget=True)
-    said = f"{CHAMPION} was set on this version by hand and put back: " + "; ".join(wrong)
+    why = "; ".join(wrong)
+    return tell(task, number, f"{CHAMPION} was set on this version by hand and put back: {why}")
+
+
+def tell(task: str, number: str, said: str) -> str:
+    """Write on a version what became of its alias, and say it."""
     client = connect()
     client.set_model_version_tag(task, number, "hour9.put_back", said[:4000])
     known = client.get_model_version(task, number).description
@@ -203,7 +253,8 @@ def settle(task: str, forget: bool = False) -> Entry | None:
         entry, applied = last if last else (None, False)
         if entry is None or (applied and not forget):
             if entry is None and forget:
-                put_alias(task, CHAMPION, "")
+                for name in aliases_of(None):
+                    put_alias(task, name, "")
             return entry
         for name, number in aliases_of(entry).items():
             put_alias(task, name, number)
@@ -218,10 +269,15 @@ def put_alias(task: str, name: str, number: str) -> None:
     """Set an alias, or take it away where there is no number, or its version was deleted."""
     if alias(task, name) == number:
         return
-    if number and exists(task, number):
+    if if_there(task, number):
         connect().set_registered_model_alias(task, name, number)
     else:
         connect().delete_registered_model_alias(task, name)
+
+
+def if_there(task: str, number: str) -> str:
+    """A version's number, or nothing where it was deleted."""
+    return number if number and exists(task, number) else ""
 
 
 def exists(task: str, number: str) -> bool:

@@ -23,6 +23,8 @@ from hour9.registry.packages import Unusable, check_bytes, unpack
 from hour9.registry.tracking import connect, experiment, rebuild_run, run_of_model
 
 CHALLENGER = "challenger"
+CHOSEN = "hour9.challenger"
+"""Tag of a task's model: the version that `register` last made the challenger; empty for none."""
 JUDGED = "hour9.promotion"
 """Tag of a version: what `promote` judged about it, as JSON."""
 EVIDENCE = ("evidence.parquet", "metrics.json", "gates.json", "curve.json")
@@ -253,12 +255,17 @@ def answering_code(topic: str) -> Iterator[Path]:
 
 
 def set_challenger(task: str, number: str | None) -> None:
-    """Point `challenger` at a version, or at none where no candidate passed."""
+    """Point `challenger` at a version, or at none where no candidate passed.
+
+    The choice is noted first: what differs from it was set by hand.
+    """
     client = connect()
-    aliases = client.get_registered_model(task).aliases
-    if number is None and CHALLENGER in aliases:
+    model = client.get_registered_model(task)
+    if model.tags.get(CHOSEN) != (number or ""):
+        client.set_registered_model_tag(task, CHOSEN, number or "")
+    if number is None and CHALLENGER in model.aliases:
         client.delete_registered_model_alias(task, CHALLENGER)
-    elif number is not None and str(aliases.get(CHALLENGER)) != number:
+    elif number is not None and str(model.aliases.get(CHALLENGER)) != number:
         client.set_registered_model_alias(task, CHALLENGER, number)
 
 
@@ -269,7 +276,7 @@ def agrees(receipts: list[dict[str, Any]]) -> bool:
     for receipt in receipts:
         task = receipt["task"]
         try:
-            aliases = connect().get_registered_model(task).aliases
+            model = connect().get_registered_model(task)
         except MlflowException:
             return False
         known = versions_by_identity(task)
@@ -277,8 +284,8 @@ def agrees(receipts: list[dict[str, Any]]) -> bool:
         if not set(identities.values()) <= known.keys():
             return False
         best = receipt["challenger"]
-        wanted = str(known[identities[best]].version) if best else None
-        if (str(aliases[CHALLENGER]) if CHALLENGER in aliases else None) != wanted:
+        wanted = str(known[identities[best]].version) if best else ""
+        if {str(model.aliases.get(CHALLENGER, "")), model.tags.get(CHOSEN)} != {wanted}:
             return False
     return True
 
