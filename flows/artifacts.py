@@ -3,10 +3,14 @@
 import json
 import os
 import re
+import subprocess
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from prefect import get_run_logger
 from prefect.artifacts import (
     create_image_artifact,
     create_link_artifact,
@@ -15,10 +19,32 @@ from prefect.artifacts import (
 )
 
 from hour9.pages import ADDRESS, DATA_DOCS
-from hour9.params import REPORTS, STANDING
+from hour9.params import DATA, REPORTS, STANDING
 
 MLFLOW = "HOUR9_MLFLOW_URL"
 """Where a browser finds MLflow; unset, nothing links to it."""
+
+
+def draw_data_docs(tasks: Iterable[str]) -> None:
+    """Draw the Data Docs that are older than their data, where somebody serves them.
+
+    In processes of their own, as stages are: importing Great Expectations takes seconds, and no
+    run fails for its pages.
+    """
+    for task in tasks if os.environ.get(ADDRESS) else ():
+        first = first_page(task)
+        if first.exists() and first.stat().st_mtime >= (DATA / task).stat().st_mtime:
+            continue
+        command = [sys.executable, "-m", "hour9.stage", "data_docs", task]
+        if subprocess.run(command, capture_output=True).returncode:
+            get_run_logger().warning(
+                f"the Data Docs of {task} were not drawn; hour9 docs {task} says why"
+            )
+
+
+def first_page(task: str) -> Path:
+    """Where the Data Docs of a task begin."""
+    return DATA_DOCS / task / "index.html"
 
 
 def publish(candidates: list[str]) -> None:
@@ -34,7 +60,7 @@ def publish(candidates: list[str]) -> None:
     if address := os.environ.get(ADDRESS):
         create_link_artifact(f"{address}/", "the report", key="report")
         for task in sorted({row["task"] for row in rows}):
-            if (DATA_DOCS / task / "index.html").exists():
+            if first_page(task).exists():
                 link = f"{address}/data-docs/{task}/index.html"
                 create_link_artifact(link, f"the data of {task}", key=f"data-docs-{task}")
         for row in rows:

@@ -7,7 +7,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from flows.artifacts import publish
+from flows.artifacts import draw_data_docs, publish
 from flows.reaper import close_trainings
 from prefect import flow, get_run_logger, runtime, task
 from prefect.cache_policies import NO_CACHE
@@ -142,6 +142,7 @@ def pipeline(
         try:
             with run.warmed():
                 done = run_all(chosen, plan, this.stale)
+                draw_data_docs(stage.subject for stage in chosen if stage.kind == "validate")
         finally:
             dag.sort_lock(stage.name for stage in this.stages)
         if os.environ.get(PUSH):

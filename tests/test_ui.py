@@ -257,7 +257,7 @@ def test_a_run_from_the_form_that_failed_is_retried_and_repeats_only_what_is_sta
 
 
 def follow_links(ui: SimpleNamespace, page: Any, run: str) -> None:
-    """From the run's artifacts to its pictures, the report and MLflow."""
+    """From the run's artifacts to its pictures, the report, the Data Docs and MLflow."""
     found = ask(f"{ui.api}/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run]}}})
     artifacts = {item["key"]: item for item in found}
     (row,) = json.loads(artifacts["candidates"]["data"])
@@ -275,6 +275,9 @@ def follow_links(ui: SimpleNamespace, page: Any, run: str) -> None:
     assert picture.startswith(ui.report)
     with urllib.request.urlopen(picture) as answer:
         assert answer.headers["Content-Type"].startswith("image/")
+    _, _, docs = artifacts["data-docs-taxi"]["data"].rstrip(")").partition("](")
+    with urllib.request.urlopen(docs) as answer:
+        assert b"taxi-cases" in answer.read()
 
 
 @needs_browser

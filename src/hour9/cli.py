@@ -232,9 +232,9 @@ def docs(asked: argparse.Namespace) -> int:
     if not (DATA / task).exists():
         print(f"there is no data/{task} yet; hour9 run --task {task}", file=sys.stderr)
         return 2
-    from hour9 import data_docs
+    from hour9.data_docs import data_docs
 
-    print(data_docs.build(task))
+    print(data_docs(task))
     print("a browser that opens it loads scripts from other hosts; `make ui` serves it, too")
     return 0
 

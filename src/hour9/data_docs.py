@@ -1,7 +1,8 @@
 """Great Expectations' own pages about a task's data, for who asks: `hour9 docs nodes`.
 
-They are no part of a run: a page of theirs loads scripts and fonts from other hosts when a browser
-opens it. They are drawn from data/<task>/, with the contract that `validate` checked.
+They are no stage of the DAG: a page of theirs loads scripts and fonts from other hosts when a
+browser opens it. They are drawn from data/<task>/, with the contract that `validate` checked. A
+flow whose pages are served draws them, too: `python -m hour9.stage data_docs nodes`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from hour9.task import load_task, read_tables
 from hour9.validate import referenced, shared_contract
 
 
-def build(name: str) -> Path:
+def data_docs(name: str) -> Path:
     """Draw the pages of a task's data; their first page."""
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig

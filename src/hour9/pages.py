@@ -1,7 +1,7 @@
 """Serves reports/ and the Data Docs to a browser: a page from http:// may not open a file:// link.
 
 http://127.0.0.1:4300/             the report
-http://127.0.0.1:4300/data-docs/   Great Expectations' pages, where `hour9 docs` made them
+http://127.0.0.1:4300/data-docs/   Great Expectations' pages, where a flow or `hour9 docs` drew them
 """
 
 from __future__ import annotations

@@ -38,6 +38,7 @@ KINDS = {  # in this order an instant is attributed: what counts most of what ru
     "judge": "judging",
     "register": "registry",
     "report": "report",
+    "data_docs": "report",
     "prefect": "start: Prefect server, imports",
     "imports": "start: Prefect server, imports",
     "status": "start: what is stale (DVC, registry)",
