@@ -17,6 +17,7 @@ from http import HTTPStatus
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import psutil
 import pytest
@@ -25,7 +26,8 @@ from tests.conftest import QUICK, TREE, copy_project, stay_in
 
 from hour9 import dag
 from hour9.config import set_params
-from hour9.servers import NotServed, check_free, free_port
+from hour9.pages import ADDRESS
+from hour9.servers import NotServed, PrefectServer, check_free, free_port
 from hour9.stage import LOGS, WARM
 
 PATIENCE = 180  # seconds: a dead run is missed after 90
@@ -186,6 +188,14 @@ def test_a_worker_that_died_is_started_anew(ui):
     worker.kill()
     known = ask(f"{ui.api}/work_pools/gpu/workers/filter", {})
     until(lambda: len(ask(f"{ui.api}/work_pools/gpu/workers/filter", {})) > len(known))
+
+
+def test_a_run_beside_the_ui_links_to_what_it_serves_unless_told_otherwise(ui):
+    with mock.patch.dict(os.environ, {"HOUR9_MLFLOW_URL": "http://mine"}):
+        os.environ.pop(ADDRESS, None)
+        assert PrefectServer.find().api == ui.api
+        assert os.environ[ADDRESS] == ui.report
+        assert os.environ["HOUR9_MLFLOW_URL"] == "http://mine"
 
 
 def test_a_crashed_or_cancelled_run_starts_the_deployment_that_closes_killed_trainings(ui):

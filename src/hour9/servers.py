@@ -21,7 +21,9 @@ HOST = "127.0.0.1"
 LEASES = "prefect.server.concurrency.lease_storage.filesystem"
 PATIENCE = 180  # seconds until a server must answer
 UI_NOTE = STATE / "ui.json"
-"""Where `hour9 ui` serves Prefect, for a `hour9 run` beside it."""
+"""Where `hour9 ui` serves Prefect, MLflow and the report, for a `hour9 run` beside it."""
+LINKS = {"HOUR9_MLFLOW_URL": "mlflow", "HOUR9_REPORT_URL": "report"}
+"""What a flow's artifacts link to, and what the note calls it."""
 
 
 class NotServed(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised
@@ -68,6 +70,7 @@ class PrefectServer:
         """The server that PREFECT_API_URL names, the one that `ui` runs, or one of our own."""
         prefect_environment()
         if served := named_server():
+            link_as_ui(served)
             return cls(served)
         port = free_port()
         return cls(f"http://{HOST}:{port}/api", port)
@@ -112,6 +115,15 @@ def served_by_ui() -> str | None:
             return note["prefect"]
     except OSError:
         return None
+
+
+def link_as_ui(served: str) -> None:
+    """Let a run on the UI's own Prefect link to its MLflow and report, as its other runs do."""
+    note = json.loads(UI_NOTE.read_text()) if UI_NOTE.exists() else {}
+    if note.get("prefect") == served:
+        for name, what in LINKS.items():
+            if what in note:
+                os.environ.setdefault(name, note[what])
 
 
 @contextmanager

@@ -73,7 +73,8 @@ def serve(prefect_port: int, mlflow_port: int, report_port: int) -> int:
             running.callback(worker.stop)
         for pool in operate.POOLS:  # before that, the page says "Not Ready" of every deployment
             wait_for(f"{prefect}/api/work_pools/{pool}", has_worker)
-        UI_NOTE.write_text(json.dumps({"pid": os.getpid(), "prefect": f"{prefect}/api"}))
+        served = {"prefect": f"{prefect}/api", "mlflow": mlflow, "report": os.environ[ADDRESS]}
+        UI_NOTE.write_text(json.dumps({"pid": os.getpid(), **served}))
         running.callback(UI_NOTE.unlink, missing_ok=True)
         print(
             f"Prefect {prefect}/deployments\nMLflow  {mlflow}/#/models\n"
