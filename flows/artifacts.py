@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -25,15 +24,17 @@ MLFLOW = "HOUR9_MLFLOW_URL"
 """Where a browser finds MLflow; unset, nothing links to it."""
 
 
-def draw_data_docs(tasks: Iterable[str]) -> None:
-    """Draw the Data Docs that are older than their data, where somebody serves them.
+def draw_data_docs(tasks: dict[str, bool]) -> None:
+    """Draw the Data Docs of tasks that were validated anew, or whose pages are older than their
+    data, where somebody serves them.
 
     In processes of their own, as stages are: importing Great Expectations takes seconds, and no
     run fails for its pages.
     """
-    for task in tasks if os.environ.get(ADDRESS) else ():
+    for task, anew in tasks.items() if os.environ.get(ADDRESS) else ():
         first = first_page(task)
-        if first.exists() and first.stat().st_mtime >= (DATA / task).stat().st_mtime:
+        drawn = first.exists() and first.stat().st_mtime >= (DATA / task).stat().st_mtime
+        if drawn and not anew:
             continue
         command = [sys.executable, "-m", "hour9.stage", "data_docs", task]
         if subprocess.run(command, capture_output=True).returncode:

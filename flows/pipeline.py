@@ -21,6 +21,7 @@ from hour9.config import set_params
 from hour9.operate import gpu_limit
 from hour9.params import read_params
 from hour9.registry.tracking import FLOW_VARIABLE
+from hour9.stage import die_with_parent
 
 ALL = "all"
 PUSH = "HOUR9_PUSH"  # set by worker.py, where a team shares a remote
@@ -128,6 +129,8 @@ def pipeline(
             out here; empty: on this machine.
     """
     logger = get_run_logger()
+    if runtime.deployment.id:  # nobody could cancel it when its worker is gone
+        die_with_parent()
     os.environ[FLOW_VARIABLE] = str(runtime.flow_run.id)
     commit = ""
     if pool:
@@ -142,7 +145,8 @@ def pipeline(
         try:
             with run.warmed():
                 done = run_all(chosen, plan, this.stale)
-                draw_data_docs(stage.subject for stage in chosen if stage.kind == "validate")
+                checked = {s.subject: done[s.name] for s in chosen if s.kind == "validate"}
+                draw_data_docs({task: said != UNCHANGED for task, said in checked.items()})
         finally:
             dag.sort_lock(stage.name for stage in this.stages)
         if os.environ.get(PUSH):

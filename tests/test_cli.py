@@ -3,7 +3,7 @@
 import pytest
 
 from hour9 import cli
-from hour9.ask import read_requests, show_words, spread
+from hour9.ask import read_requests, refuse_unknown, show_words, spread
 from hour9.remote import CLONE
 
 
@@ -16,9 +16,10 @@ def test_a_list_in_a_request_stands_for_numbered_columns_unless_its_own_is_known
 
 def test_a_misspelled_field_is_not_passed_over():
     with pytest.raises(ValueError, match="a request has no temprature; it has text, temperature"):
-        spread({"text": "a", "temprature": 2.0}, ["text", "temperature"])
+        refuse_unknown([{"text": "a", "temprature": 2.0}], ["text", "temperature"])
     with pytest.raises(ValueError, match="has no observation_1; it has observation_0"):
-        spread({"observation": [0.5, 1.0]}, ["observation_0"])
+        refuse_unknown([spread({"observation": [0.5, 1.0]}, ["observation_0"])], ["observation_0"])
+    refuse_unknown([{"text": "a"}], ["text", "temperature"])
 
 
 @pytest.mark.parametrize(

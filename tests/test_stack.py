@@ -118,7 +118,7 @@ def stack(tmp_path_factory, warm) -> Iterator[Stack]:
         "/workspace": folder / "workspace",
         "/data": folder / "s3",
     }
-    stack = Stack(folder, settings(*S3), moved)
+    stack = Stack(folder, settings(*S3, "HOUR9_MLFLOW_URL"), moved)
     (folder / "s3").mkdir()
     auth = stack.here(stack.file["configs"]["mlflow-auth"]["content"])
     (folder / "mlflow-auth.ini").write_text(auth)
@@ -145,8 +145,15 @@ def git(*arguments: str) -> None:
     subprocess.run(["git", *arguments], check=True)
 
 
-def status(url: str, user: str = "", password: str = "") -> int:
-    request = urllib.request.Request(url)
+def status(
+    url: str, user: str = "", password: str = "", origin: str = "", body: dict | None = None
+) -> int:
+    """Of a GET or, with a body, of the POST that a page of that origin would send."""
+    sent = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, sent)
+    if body is not None:
+        request.add_header("Content-Type", "application/json")
+        request.add_header("Origin", origin)
     if user:
         word = base64.b64encode(f"{user}:{password}".encode()).decode()
         request.add_header("Authorization", f"Basic {word}")
@@ -165,6 +172,11 @@ def test_the_whole_road_on_the_services_of_the_compose_file(stack, tmp_path, mon
     )
     assert status(mlflow) == 401
     assert status(mlflow, "admin", values["MLFLOW_PASSWORD"]) == 200
+    search = mlflow.replace("experiments/get?experiment_id=0", "runs/search")
+    asked = {"experiment_ids": ["0"]}
+    for origin, expected in (("https://mlflow.example.org", 200), ("http://evil.example", 403)):
+        found = status(search, "admin", values["MLFLOW_PASSWORD"], origin=origin, body=asked)
+        assert found == expected, origin
     prefect = f"http://127.0.0.1:{stack.ports['4200']}/api/admin/settings"
     assert status(prefect) == 401
     assert status(prefect, "team", values["PREFECT_PASSWORD"]) == 200

@@ -179,17 +179,6 @@ def test_setting_up_again_keeps_what_a_person_changed(ui):
     ask(f"{ui.api}/deployments/{guard['id']}", {"schedules": []}, "PATCH")
 
 
-def test_a_worker_that_died_is_started_anew(ui):
-    (worker,) = (
-        child
-        for child in psutil.Process(ui.pid).children()
-        if {"worker", "gpu"} <= set(child.cmdline())
-    )
-    worker.kill()
-    known = ask(f"{ui.api}/work_pools/gpu/workers/filter", {})
-    until(lambda: len(ask(f"{ui.api}/work_pools/gpu/workers/filter", {})) > len(known))
-
-
 def test_a_run_beside_the_ui_links_to_what_it_serves_unless_told_otherwise(ui):
     with mock.patch.dict(os.environ, {"HOUR9_MLFLOW_URL": "http://mine"}):
         os.environ.pop(ADDRESS, None)
@@ -376,6 +365,18 @@ def flow_process(ui: SimpleNamespace, run: str) -> psutil.Process:
             if child.environ().get("PREFECT__FLOW_RUN_ID") == run:
                 return child
     raise AssertionError(f"no process runs {run}")
+
+
+def test_a_worker_that_dies_is_started_anew_and_what_it_ran_ends_with_it(ui):
+    run, _ = in_training(ui)
+    process = flow_process(ui, run)
+    started = [process, *process.children(recursive=True)]
+    known = ask(f"{ui.api}/work_pools/cpu/workers/filter", {})
+    process.parent().kill()
+    assert not psutil.wait_procs(started, timeout=60)[1]
+    until(lambda: len(ask(f"{ui.api}/work_pools/cpu/workers/filter", {})) > len(known))
+    crashed = {"state": {"type": "CRASHED"}, "force": True}  # as the missing heartbeat does later
+    ask(f"{ui.api}/flow_runs/{run}/set_state", crashed)
 
 
 def test_two_runs_take_turns_on_the_gpu(ui, monkeypatch):

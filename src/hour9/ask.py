@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 
@@ -21,7 +21,9 @@ def predict(asked: argparse.Namespace) -> int:
     try:
         model = load(find(address))
         columns = model.metadata.get_input_schema().input_names()
-        requests = pd.DataFrame([spread(row, columns) for row in read_requests(asked.request)])
+        rows = [spread(row, columns) for row in read_requests(asked.request)]
+        refuse_unknown(rows, columns)
+        requests = pd.DataFrame(rows)
         answers = model.predict(requests)
         texts = requests.get("text", [""]) if asked.explain else []
         explained = [model.unwrap_python_model().explain(text) for text in texts]
@@ -110,7 +112,7 @@ def show_words(words: list[tuple[str, float]]) -> None:
 
 def spread(row: dict[str, Any], columns: Collection[str]) -> dict[str, Any]:
     """A list that is no column of the model's stands for numbered ones: observation →
-    observation_0, … ValueError for what the model has no column for."""
+    observation_0, …"""
     flat: dict[str, Any] = {}
     for name, value in row.items():
         flat |= (
@@ -118,9 +120,14 @@ def spread(row: dict[str, Any], columns: Collection[str]) -> dict[str, Any]:
             if isinstance(value, list) and name not in columns
             else {name: value}
         )
-    if unknown := [name for name in flat if name not in columns]:
-        raise ValueError(f"a request has no {', '.join(unknown)}; it has {', '.join(columns)}")
     return flat
+
+
+def refuse_unknown(rows: Iterable[dict[str, Any]], columns: Collection[str]) -> None:
+    """ValueError for a field that the model has no column for: misspelled, it would count for
+    nothing."""
+    if unknown := sorted({name for row in rows for name in row} - {*columns}):
+        raise ValueError(f"a request has no {', '.join(unknown)}; it has {', '.join(columns)}")
 
 
 class NoAnswer(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised

@@ -13,7 +13,7 @@ import sys
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hour9.servers import NotServed, prefect_environment, wait_for
 
@@ -46,11 +46,16 @@ def gpu_limit() -> str:
 
 def set_up() -> None:
     """Make what the server lacks, then every deployment of prefect.yaml."""
+    pool = os.environ.get("HOUR9_POOL", "cpu")
+    if pool not in POOLS:
+        raise NotServed(f"HOUR9_POOL={pool}, but the pools are {', '.join(POOLS)}")
     asyncio.run(make_all())
     left = asyncio.run(as_people_left_it())
-    deploy()
-    asyncio.run(move_to(os.environ.get("HOUR9_POOL", "cpu")))
-    asyncio.run(put_back(left))
+    try:
+        deploy()
+        asyncio.run(move_to(pool))
+    finally:  # nobody knows any more how it was, should this fail half way
+        asyncio.run(put_back(left))
 
 
 async def make_all() -> None:
@@ -168,28 +173,45 @@ async def as_people_left_it() -> Left:
 
 
 async def put_back(left: Left) -> None:
-    """As it was; a parameter that the flow does not take any more is left out."""
+    """As it was, where it is another way now."""
     from prefect.client.orchestration import get_client
-    from prefect.client.schemas.actions import DeploymentScheduleUpdate, DeploymentUpdate
 
     async with get_client() as client:
         for old in left.deployments:
-            new = await client.read_deployment(old.id)
-            takes = (new.parameter_openapi_schema or {}).get("properties", {})
-            limit = old.global_concurrency_limit
-            changes = DeploymentUpdate(
-                schedules=[
-                    DeploymentScheduleUpdate(**one.model_dump(include=SCHEDULE))
-                    for one in old.schedules
-                ],
-                parameters={name: v for name, v in old.parameters.items() if name in takes},
-                concurrency_limit=limit.limit if limit else None,
-                paused=old.paused,
-            )
-            await client.update_deployment(old.id, changes)
+            await put_back_one(client, old)
         for off in [one for one in left.automations if not one.enabled]:
             for anew in await client.read_automations_by_name(off.name):
                 await client.pause_automation(anew.id)
+
+
+async def put_back_one(client: PrefectClient, old: DeploymentResponse) -> None:
+    """One deployment; parameters that its flow does not take any more are left out, aloud."""
+    from prefect.client.schemas.actions import DeploymentUpdate
+    from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+
+    try:
+        new = await client.read_deployment(old.id)
+        if changes := {n: v for n, v in kept(old).items() if v != kept(new)[n]}:
+            await client.update_deployment(old.id, DeploymentUpdate(**changes))
+        if old.parameters != new.parameters:
+            await client.update_deployment(old.id, DeploymentUpdate(parameters=old.parameters))
+    except ObjectNotFound:  # somebody deleted it meanwhile
+        return
+    except PrefectHTTPStatusError as error:
+        print(
+            f"deployment {old.name}: what was set in the UI does not fit any more, prefect.yaml "
+            f"counts; it was {kept(old)}, {old.parameters} ({error.response.text[:200]})"
+        )
+
+
+def kept(deployment: DeploymentResponse) -> dict[str, Any]:
+    """Whether and when it runs by itself, and how often at once."""
+    limit = deployment.global_concurrency_limit
+    return {
+        "schedules": [one.model_dump(include=SCHEDULE) for one in deployment.schedules],
+        "concurrency_limit": limit.limit if limit else None,
+        "paused": deployment.paused,
+    }
 
 
 async def move_to(pool: str) -> None:
@@ -197,8 +219,6 @@ async def move_to(pool: str) -> None:
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import DeploymentUpdate
 
-    if pool not in POOLS:
-        raise NotServed(f"HOUR9_POOL={pool}, but the pools are {', '.join(POOLS)}")
     if pool == "cpu":  # as prefect.yaml has it
         return
     async with get_client() as client:

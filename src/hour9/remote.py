@@ -87,7 +87,7 @@ def commit_to_send(settings: Sequence[str] = ()) -> str:
 
 def check_served(pool: str) -> None:
     """Raise NotSent, before anything runs, where no worker has ever served the pool."""
-    from httpx import TransportError
+    from httpx import HTTPStatusError, TransportError
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import (
         DeploymentFilter,
@@ -104,6 +104,11 @@ def check_served(pool: str) -> None:
             )
         except TransportError as error:
             raise NotSent(f"Prefect does not answer at {client.api_url}: {error}") from None
+        except HTTPStatusError as error:
+            raise NotSent(
+                f"Prefect at {client.api_url} answers {error.response.status_code}; where it asks "
+                "for a password: export PREFECT_API_AUTH_STRING=team:PASSWORD"
+            ) from None
     if not found:
         raise NotSent(nobody_serves(pool))
 

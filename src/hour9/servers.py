@@ -119,8 +119,8 @@ def served_by_ui() -> str | None:
 
 def link_as_ui(served: str) -> None:
     """Let a run on the UI's own Prefect link to its MLflow and report, as its other runs do."""
-    note = json.loads(UI_NOTE.read_text()) if UI_NOTE.exists() else {}
-    if note.get("prefect") == served:
+    if served_by_ui() == served:
+        note = json.loads(UI_NOTE.read_text())
         for name, what in LINKS.items():
             if what in note:
                 os.environ.setdefault(name, note[what])
@@ -129,8 +129,10 @@ def link_as_ui(served: str) -> None:
 @contextmanager
 def process(tool: str, *arguments: str, name: str = "") -> Iterator[subprocess.Popen[bytes]]:
     """A tool of this environment in a process group of its own, ended with the block."""
-    log = STATE / f"{tool}-{name or arguments[0]}.log"
+    log = log_of(tool, name or arguments[0])
     log.parent.mkdir(exist_ok=True)
+    if log.exists():  # what the last one said may be why this one is started
+        log.replace(log.with_suffix(".log.1"))
     with log.open("w") as file:
         running = subprocess.Popen(
             [str(Path(sys.executable).with_name(tool)), *arguments],
@@ -151,6 +153,11 @@ def process(tool: str, *arguments: str, name: str = "") -> Iterator[subprocess.P
             running.wait()
         except ProcessLookupError:
             running.wait()
+
+
+def log_of(tool: str, name: str) -> Path:
+    """Where `process` has a tool print."""
+    return STATE / f"{tool}-{name}.log"
 
 
 def free_port() -> int:

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NoReturn
@@ -22,11 +23,14 @@ from hour9.servers import (
     UI_NOTE,
     NotServed,
     check_free,
+    log_of,
     mlflow_environment,
     prefect_environment,
     process,
     wait_for,
 )
+
+AGAIN = 120  # seconds in which a worker that died for the third time is not started any more
 
 
 def serve(prefect_port: int, mlflow_port: int, report_port: int) -> int:
@@ -68,8 +72,8 @@ def serve(prefect_port: int, mlflow_port: int, report_port: int) -> int:
         wait_for(f"{prefect}/api/health")
         wait_for(f"{mlflow}/health")
         operate.set_up()
-        workers = {pool: Worker(pool) for pool in operate.POOLS}
-        for worker in workers.values():
+        workers = [Worker(pool) for pool in operate.POOLS]
+        for worker in workers:
             running.callback(worker.stop)
         for pool in operate.POOLS:  # before that, the page says "Not Ready" of every deployment
             wait_for(f"{prefect}/api/work_pools/{pool}", has_worker)
@@ -88,38 +92,49 @@ def serve(prefect_port: int, mlflow_port: int, report_port: int) -> int:
 
 
 class Worker:
-    """A worker of a pool, and whatever it runs."""
+    """A worker of a pool, started anew when it dies."""
 
     def __init__(self, pool: str):
-        self.pool = pool
+        self.pool, self.name = pool, f"worker-{pool}"
+        self.deaths: list[float] = []
         self.start()
 
     def start(self) -> None:
         self.held = ExitStack()
         self.process = self.held.enter_context(
-            process("prefect", "worker", "start", "--pool", self.pool, name=f"worker-{self.pool}")
+            process("prefect", "worker", "start", "--pool", self.pool, name=self.name)
         )
 
     def stop(self) -> None:
-        """With its whole process group: nothing runs on that nobody could cancel."""
         self.held.close()
+
+    def revive(self) -> None:
+        """Raises NotServed where it dies again and again."""
+        status, log, now = self.process.poll(), log_of("prefect", self.name), time.monotonic()
+        self.deaths = [*(death for death in self.deaths if now - death < AGAIN), now]
+        if len(self.deaths) == 3:
+            raise NotServed(f"the worker of pool {self.pool} ended with status {status}; see {log}")
+        print(
+            f"the worker of pool {self.pool} died with status {status}, its log is {log}.1; "
+            "another one starts",
+            flush=True,
+        )
+        self.stop()
+        self.start()
 
 
 def watch(
-    servers: dict[str, subprocess.Popen[bytes]], workers: dict[str, Worker], each: float = 1.0
+    servers: dict[str, subprocess.Popen[bytes]], workers: Iterable[Worker], each: float = 1.0
 ) -> NoReturn:
-    """Start a worker anew that died. Raises NotServed where a server did: all else stands on it."""
+    """Revive a worker that died. Raises NotServed where a server did: all else stands on it."""
     while True:
         for name, server in servers.items():
             if server.poll() is not None:
-                raise NotServed(
-                    f"{name}'s server ended by itself; see .hour9/{name}-server.log, then make ui"
-                )
-        for worker in workers.values():
+                log = log_of(name, "server")
+                raise NotServed(f"{name}'s server ended by itself; see {log}, then make ui")
+        for worker in workers:
             if worker.process.poll() is not None:
-                print(f"the worker of pool {worker.pool} died; another one starts", flush=True)
-                worker.stop()
-                worker.start()
+                worker.revive()
         time.sleep(each)
 
 

@@ -2,6 +2,7 @@ import subprocess
 import sys
 
 import pytest
+from mlflow import MlflowClient, MlflowException
 
 from hour9.registry.tracking import TrainingRun
 
@@ -40,3 +41,22 @@ def test_a_training_that_raises_leaves_a_failed_run(client, tmp_path):
     with pytest.raises(KeyError), TrainingRun("toy-a", SETTINGS, tmp_path) as run:
         raise KeyError("x")
     assert client.get_run(run.run_id).info.status == "FAILED"
+
+
+def test_two_trainings_may_name_their_data_at_the_same_moment(client, project, monkeypatch):
+    """MLflow looks whether it knows the data, then adds them: of two at once, one is refused."""
+    (project / "data/toy").mkdir(parents=True)
+    really, refused = MlflowClient.log_inputs, []
+
+    def log_inputs(self: MlflowClient, *given: object, **named: object) -> None:
+        if not refused:
+            refused.append(given)
+            raise MlflowException("UNIQUE constraint failed: datasets.name")
+        really(self, *given, **named)
+
+    monkeypatch.setattr(MlflowClient, "log_inputs", log_inputs)
+    with TrainingRun("toy-a", SETTINGS, project) as run:
+        pass
+    (known,) = client.get_run(run.run_id).inputs.dataset_inputs
+    assert known.dataset.name == "toy"
+    assert refused

@@ -131,6 +131,7 @@ class TrainingRun:
 def new_run(candidate: str, settings: dict[str, Any]) -> str:
     """A run named after its candidate, with the settings as parameters."""
     from mlflow.entities import Dataset, DatasetInput, InputTag, Param
+    from mlflow.exceptions import MlflowException
 
     client = connect()
     tags = {"hour9.candidate": candidate, "hour9.task": settings["task"]}
@@ -145,7 +146,10 @@ def new_run(candidate: str, settings: dict[str, Any]) -> str:
             Dataset(settings["task"], digest=md5, source_type="dvc", source=source),
             [InputTag("mlflow.data.context", "training")],
         )
-        client.log_inputs(run.info.run_id, datasets=[seen])
+        try:
+            client.log_inputs(run.info.run_id, datasets=[seen])
+        except MlflowException:  # another training made the same record at the same moment
+            client.log_inputs(run.info.run_id, datasets=[seen])
     return run.info.run_id
 
 
