@@ -16,8 +16,8 @@ from pathlib import Path
 from statistics import mean, stdev
 
 import pandas as pd
-from ruamel.yaml import YAML
 
+from changes import read_changes
 from hour9.engine.settings import Source
 from hour9.params import read_params
 from hour9.task import Tables, only, without_test
@@ -52,7 +52,7 @@ def main() -> None:
     simple = by_split(tables, TASK.baseline(tables))
     print(f"TF-IDF and logistic regression: {told(simple)}", flush=True)
 
-    changes = {key: YAML(typ="safe").load(value) for key, value in split(arguments.set)}
+    changes = read_changes(arguments.set)
     settings = BertSettings(**params["candidates"]["sentiment-bert"] | changes)
     parent = arguments.weights or Path(settings.parent)
     seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
@@ -118,11 +118,6 @@ def fairness(tables: Tables, scores: pd.DataFrame) -> str:
 def told(accuracy: dict[str, float]) -> str:
     """'test 0.8877, train 0.9912'."""
     return ", ".join(f"{name or 'nobody'} {value:.4f}" for name, value in accuracy.items())
-
-
-def split(changes: list[str]) -> list[tuple[str, str]]:
-    """'key=value' to key and value."""
-    return [(key, value) for key, _, value in (change.partition("=") for change in changes)]
 
 
 if __name__ == "__main__":

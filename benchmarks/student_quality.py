@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-from ruamel.yaml import YAML
 
+from changes import read_changes
 from hour9.engine.checkpoint import Checkpoint
 from hour9.engine.run import Run
 from hour9.engine.settings import Source
@@ -37,9 +37,8 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     asked = parser.parse_args()
     params = read_params()
-    changes = {key: YAML(typ="safe").load(value) for key, _, value in
-               (change.partition("=") for change in asked.set)}  # fmt: skip
-    settings = StudentSettings(**params["candidates"]["sentiment-student"] | changes)
+    section = params["candidates"]["sentiment-student"] | read_changes(asked.set)
+    settings = StudentSettings(**section)
     teacher = asked.teacher or Path(settings.parent)
     tables = TASK.ingest(Source(**params["tasks"]["sentiment"]["source"]))
     texts, targets = fresh(set(tables["sentences"]["text"]))

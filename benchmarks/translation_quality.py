@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from ruamel.yaml import YAML
 from sacrebleu.metrics import BLEU
 
+from changes import read_changes
 from hour9.engine.settings import Source, load_settings
 from hour9.task import without_test
 from hour9.transformers.seq2seq import load_translator
@@ -56,12 +56,7 @@ def main() -> None:
         if asked.short:
             asked.root, asked.test, asked.state = write_small(Path(scratch)), "test", Path(scratch)
             changes = CHANGES | {"pieces": 300, "channels": 16, "layers": 1, "epochs": 1}
-        said = {key: YAML(typ="safe").load(value) for key, _, value in map(split, asked.set)}
-        measure(asked, changes | said)
-
-
-def split(change: str) -> tuple[str, str, str]:
-    return change.partition("=")
+        measure(asked, changes | read_changes(asked.set))
 
 
 def measure(asked: argparse.Namespace, changes: dict[str, Any]) -> None:

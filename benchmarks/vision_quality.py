@@ -15,11 +15,11 @@ import io
 import time
 
 import numpy as np
-from ruamel.yaml import YAML
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 
+from changes import read_changes
 from hour9.engine.settings import Source, load_settings
 from hour9.params import read_params
 from hour9.task import Tables, without_test
@@ -56,7 +56,7 @@ def main() -> None:
         started = time.process_time()
         reached = rival(fewer(tables, ENOUGH), models)
         print(f"{name:20} {reached:.4f}  {time.process_time() - started:.0f} CPU s", flush=True)
-    changes = {key: YAML(typ="safe").load(value) for key, _, value in map(split, asked.set)}
+    changes = read_changes(asked.set)
     section = load_settings("vision-vit").model_dump() | changes
     runs = [
         limited(asked, VitSettings(**section | {"seed": seed}), without_test(tables), asked.state)
@@ -66,10 +66,6 @@ def main() -> None:
     for run in runs:
         finished(run)
     print(f"{'vision-vit':20} {np.mean(found):.4f} ± {np.std(found):.4f} over {len(found)} seeds")
-
-
-def split(change: str) -> tuple[str, str, str]:
-    return change.partition("=")
 
 
 def fewer(tables: Tables, most: int) -> Tables:

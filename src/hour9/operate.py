@@ -185,22 +185,23 @@ async def put_back(left: Left) -> None:
 
 
 async def put_back_one(client: PrefectClient, old: DeploymentResponse) -> None:
-    """One deployment; parameters that its flow does not take any more are left out, aloud."""
+    """One deployment; what does not fit any more is left out, aloud."""
     from prefect.client.schemas.actions import DeploymentUpdate
     from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
     try:
         new = await client.read_deployment(old.id)
-        if changes := {n: v for n, v in kept(old).items() if v != kept(new)[n]}:
+        now = kept(new)
+        if changes := {name: value for name, value in kept(old).items() if value != now[name]}:
             await client.update_deployment(old.id, DeploymentUpdate(**changes))
-        if old.parameters != new.parameters:
+        if old.parameters != new.parameters:  # apart: the code may not take them any more
             await client.update_deployment(old.id, DeploymentUpdate(parameters=old.parameters))
     except ObjectNotFound:  # somebody deleted it meanwhile
         return
     except PrefectHTTPStatusError as error:
         print(
-            f"deployment {old.name}: what was set in the UI does not fit any more, prefect.yaml "
-            f"counts; it was {kept(old)}, {old.parameters} ({error.response.text[:200]})"
+            f"deployment {old.name}: not all that was set in the UI fits any more, see there; "
+            f"it was {kept(old)}, {old.parameters} ({error.response.text[:200]})"
         )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hour9.params import STATE
 from hour9.stage import die_with_parent
@@ -69,8 +70,10 @@ class PrefectServer:
     def find(cls) -> "PrefectServer":
         """The server that PREFECT_API_URL names, the one that `ui` runs, or one of our own."""
         prefect_environment()
-        if served := named_server():
-            link_as_ui(served)
+        ui = running_ui()
+        if served := os.environ.get("PREFECT_API_URL") or ui.get("prefect"):
+            if served == ui.get("prefect"):
+                link_as(ui)
             return cls(served)
         port = free_port()
         return cls(f"http://{HOST}:{port}/api", port)
@@ -78,7 +81,7 @@ class PrefectServer:
     @classmethod
     def shared(cls) -> "PrefectServer":
         """The one where senders and workers meet, which whatever this process starts asks too."""
-        served = named_server()
+        served = os.environ.get("PREFECT_API_URL") or running_ui().get("prefect")
         if not served:
             raise NotServed(
                 "workers and those who send to them meet at one Prefect server, and none is named: "
@@ -99,31 +102,24 @@ class PrefectServer:
             yield
 
 
-def named_server() -> str | None:
-    """Prefect's address where somebody serves it."""
-    return os.environ.get("PREFECT_API_URL") or served_by_ui()
-
-
-def served_by_ui() -> str | None:
-    """Prefect's address where `hour9 ui` is running, and its server answers."""
+def running_ui() -> dict[str, Any]:
+    """What `hour9 ui` noted, where it is running and its Prefect answers; else nothing."""
     if not UI_NOTE.exists():
-        return None
+        return {}
     note = json.loads(UI_NOTE.read_text())
     try:
         os.kill(note["pid"], 0)
         with urllib.request.urlopen(f"{note['prefect']}/health", timeout=10):
-            return note["prefect"]
+            return note
     except OSError:
-        return None
+        return {}
 
 
-def link_as_ui(served: str) -> None:
+def link_as(ui: dict[str, Any]) -> None:
     """Let a run on the UI's own Prefect link to its MLflow and report, as its other runs do."""
-    if served_by_ui() == served:
-        note = json.loads(UI_NOTE.read_text())
-        for name, what in LINKS.items():
-            if what in note:
-                os.environ.setdefault(name, note[what])
+    for name, what in LINKS.items():
+        if what in ui:
+            os.environ.setdefault(name, ui[what])
 
 
 @contextmanager

@@ -123,9 +123,7 @@ class Worker:
         self.start()
 
 
-def watch(
-    servers: dict[str, subprocess.Popen[bytes]], workers: Iterable[Worker], each: float = 1.0
-) -> NoReturn:
+def watch(servers: dict[str, subprocess.Popen[bytes]], workers: Iterable[Worker]) -> NoReturn:
     """Revive a worker that died. Raises NotServed where a server did: all else stands on it."""
     while True:
         for name, server in servers.items():
@@ -135,7 +133,7 @@ def watch(
         for worker in workers:
             if worker.process.poll() is not None:
                 worker.revive()
-        time.sleep(each)
+        time.sleep(1)
 
 
 def has_worker(pool: bytes) -> bool:
