@@ -16,7 +16,7 @@ from prefect.futures import PrefectFuture
 from prefect.states import State
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from hour9 import dag, remote, run
+from hour9 import dag, dispatch, run
 from hour9.config import set_params
 from hour9.operate import gpu_limit
 from hour9.params import read_params
@@ -59,12 +59,12 @@ def run_stage(
     if not why and set(before) <= {UNCHANGED}:
         logger.info(UNCHANGED)
         return UNCHANGED
-    travels = plan.pool and node.kind in remote.TRAVEL
+    travels = plan.pool and node.kind in dispatch.TRAVEL
     with nullcontext() if travels else room_here(stage, place, plan.slots):
         started = time.monotonic()
         logger.info("starts")
         if travels:
-            ran = remote.reproduce(
+            ran = dispatch.reproduce(
                 node, plan.commit, plan.pool, logger.info, lambda: plan.slots.closed
             )
         else:
@@ -134,8 +134,8 @@ def pipeline(
     os.environ[FLOW_VARIABLE] = str(runtime.flow_run.id)
     commit = ""
     if pool:
-        commit = remote.commit_to_send(settings)
-        remote.check_served(pool)
+        commit = dispatch.commit_to_send(settings)
+        dispatch.check_served(pool)
     plan = Plan(run.Slots(run.cores()), pool, commit)
     with run.one_run(logger.info) as this:
         for line in set_params(settings):

@@ -90,11 +90,11 @@ def test_a_pool_that_nobody_serves_is_refused_where_nothing_is_stale_too(flows, 
     here = flows.pipeline
 
     def refuse(pool: str) -> None:
-        raise here.remote.NotSent(here.remote.nobody_serves(pool))
+        raise here.dispatch.NotSent(here.dispatch.nobody_serves(pool))
 
     monkeypatch.setenv(here.FLOW_VARIABLE, "")
-    monkeypatch.setattr(here.remote, "commit_to_send", lambda settings: "a" * 40)
-    monkeypatch.setattr(here.remote, "check_served", refuse)
+    monkeypatch.setattr(here.dispatch, "commit_to_send", lambda settings: "a" * 40)
+    monkeypatch.setattr(here.dispatch, "check_served", refuse)
     monkeypatch.setattr(here.run, "one_run", lambda say: pytest.fail("it began"))
-    with pytest.raises(here.remote.NotSent, match="no deployment stage/nope; ls"):
+    with pytest.raises(here.dispatch.NotSent, match="no deployment stage/nope; ls"):
         here.pipeline.fn(pool="nope; ls")

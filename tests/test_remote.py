@@ -17,7 +17,7 @@ from mlflow import MlflowClient
 from ruamel.yaml import YAML
 from tests.conftest import ROOT, copy_project, stay_in
 
-from hour9 import dag, remote, run, sweep
+from hour9 import dag, dispatch, remote, run, sweep
 from hour9.servers import HOST, NotServed, free_port, process, wait_for
 from hour9.stage import LOGS, WARM
 
@@ -196,29 +196,29 @@ def test_what_a_worker_ran_has_changed_and_its_time_was_training(tmp_path, monke
     would_run = iter([True, False])
     monkeypatch.setattr(dag, "would_run", lambda name: next(would_run))
     monkeypatch.setattr(dag, "reproduce", lambda *_, **__: False)  # DVC had only to pull it
-    monkeypatch.setattr(remote, "send", lambda *_: time.sleep(0.1))
+    monkeypatch.setattr(dispatch, "send", lambda *_: time.sleep(0.1))
     started = time.time()
-    assert remote.reproduce(dag.Stage("train@taxi-sarsa", ()), "", "workers", print)
+    assert dispatch.reproduce(dag.Stage("train@taxi-sarsa", ()), "", "workers", print)
     assert run.where_time_went(started, time.time())["training"] >= 0.1
 
 
 def test_a_tree_that_is_not_its_commit_is_not_sent(clones, store, monkeypatch):
     stay_in(clones["sender"], monkeypatch)
-    assert len(remote.commit_to_send()) == 40
-    with pytest.raises(remote.NotSent, match="workers see commits alone"):
-        remote.commit_to_send(["candidates.taxi-qlearning.seed=1"])
+    assert len(dispatch.commit_to_send()) == 40
+    with pytest.raises(dispatch.NotSent, match="workers see commits alone"):
+        dispatch.commit_to_send(["candidates.taxi-qlearning.seed=1"])
 
     with Path("params.yaml").open("a") as file:
         file.write("# a thought\n")
-    with pytest.raises(remote.NotSent, match="commit and push first"):
-        remote.commit_to_send()
+    with pytest.raises(dispatch.NotSent, match="commit and push first"):
+        dispatch.commit_to_send()
 
     git(Path(), "commit", "--quiet", "--all", "--message", "A thought")
-    with pytest.raises(remote.NotSent, match=r"no git remote has commit \w{12}, .*: git push"):
-        remote.commit_to_send()
+    with pytest.raises(dispatch.NotSent, match=r"no git remote has commit \w{12}, .*: git push"):
+        dispatch.commit_to_send()
     git(Path(), "push", "--quiet", "origin", "HEAD")
-    assert remote.commit_to_send()
-    with pytest.raises(remote.NotSent, match="workers cannot see this checkout's own store"):
+    assert dispatch.commit_to_send()
+    with pytest.raises(dispatch.NotSent, match="workers cannot see this checkout's own store"):
         sweep.sweep("taxi", "", trials=1, seed=0, pool="workers")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     with pytest.raises(NotServed, match="export PREFECT_API_URL="):

@@ -9,8 +9,8 @@ from mlflow import MlflowClient
 
 from hour9 import dag, sweep, trial
 from hour9.config import set_params
+from hour9.dispatch import NotSent
 from hour9.params import read_params
-from hour9.remote import NotSent
 from hour9.stage import LOGS, WARM
 
 SMALL = ["epochs=12", "feature_dropout=0.8", "learning_rate=0.0005"]  # there is a lot to find

@@ -30,14 +30,14 @@ class RunFailed(RuntimeError):  # noqa: N818 - reads as a sentence where it is r
 
 def run(asked: argparse.Namespace) -> int:
     """Do what is stale, through Prefect; where nothing is, say so without starting it."""
-    from hour9 import config, remote
+    from hour9 import config, dispatch
     from hour9 import run as runs
     from hour9.servers import PrefectServer
 
     if asked.pool:
-        remote.commit_to_send(asked.settings)
+        dispatch.commit_to_send(asked.settings)
         import_flow(PrefectServer.shared())
-        remote.check_served(asked.pool)
+        dispatch.check_served(asked.pool)
     with runs.one_run() as this:
         for line in config.set_params(asked.settings):
             print(line)

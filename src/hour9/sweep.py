@@ -23,7 +23,7 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution
 
-from hour9 import dag, remote, run
+from hour9 import dag, dispatch, run
 from hour9.config import as_yaml, set_params
 from hour9.engine.settings import Searched, Settings, load_settings
 from hour9.params import PARAMS, UnknownName, read_params
@@ -91,14 +91,14 @@ def sweep(
 
 def for_workers(pool: str) -> str:
     """The commit that the pool's workers are to check out. Raises NotSent where none could."""
-    commit = remote.commit_to_send()
+    commit = dispatch.commit_to_send()
     if is_embedded():
-        raise remote.NotSent(
+        raise dispatch.NotSent(
             "trials report to MLflow, and workers cannot see this checkout's own store: "
             "set MLFLOW_TRACKING_URI to one that all share"
         )
     PrefectServer.shared()
-    remote.check_served(pool)
+    dispatch.check_served(pool)
     return commit
 
 
@@ -269,7 +269,7 @@ def there(training: dag.Stage, commit: str, pool: str, say: Callable[[str], None
     def run_trial(name: str, spec: dict[str, Any]) -> str:
         trial = dag.Stage(f"trial@{name}", training.needs)
         try:
-            remote.send(trial, commit, pool, lambda line: say(f"{name} {line}"), trial=spec)
+            dispatch.send(trial, commit, pool, lambda line: say(f"{name} {line}"), trial=spec)
         except dag.StageFailed as error:
             return str(error).splitlines()[0]
         return ""
