@@ -6,9 +6,10 @@
 
 Both start from the same weights. A training step is a forward, a backward and an update with fused
 AdamW, on the same tokens: without dropout, where the losses must agree, and with GPT-2's own, a
-tenth of the words' features, of what each layer adds and of the attention. Writing is greedy, one
-text, with a cache; the tokens must be the same. Times are CPU milliseconds, medians of the rounds.
-The products alone, printed and not recorded, bound what training can gain: no step does without.
+tenth of the words' features, of what each layer adds and of the attention; each in bf16 too,
+where the processor multiplies such numbers itself. Writing is greedy, one text, with a cache; the
+tokens must be the same. Times are CPU milliseconds, medians of the rounds. The products alone, in
+fp32, printed and not recorded, bound what training can gain: no step does without.
 """
 
 import os
@@ -23,14 +24,14 @@ from dataclasses import replace
 from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from hour9.transformers.generate import Sampling, generate
 from hour9.transformers.layers import Transformer
 from hour9.transformers.load_weights import gpt2
-from record import Call, Pair, measure, record
+from record import Call, Pair, measure, multiplies_bf16, record
 
 WORDS, LAYERS, HEADS, CONTEXT = 1024, 4, 4, 256
 WIDTHS = (128, 256)
@@ -88,29 +89,35 @@ def training_pairs() -> list[Pair]:
     """A training step of ours, and of Hugging Face's model with its own loss."""
     pairs = []
     for width, dropout in itertools.product(WIDTHS, (0.0, DROPOUT)):
-        ours, theirs = models(width, dropout)
-        ours.eval(), theirs.eval()
         tokens = torch.randint(WORDS, (BATCH, LENGTH))
-
-        def our_loss(ours: Transformer = ours, tokens: torch.Tensor = tokens) -> torch.Tensor:
-            logits = ours.logits(ours(tokens[:, :-1]))
-            return F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
-
-        def their_loss(
-            theirs: GPT2LMHeadModel = theirs, tokens: torch.Tensor = tokens
-        ) -> torch.Tensor:
-            return theirs(tokens, labels=tokens, use_cache=False).loss
-
-        torch.testing.assert_close(our_loss(), their_loss(), rtol=1e-4, atol=1e-4)
+        check_equal(*models(width, dropout), tokens)
         name = f"GPT training, width {width}" + (f", dropout {dropout}" if dropout else "")
-        steps = step(ours, our_loss), step(theirs, their_loss)
-        pairs.append(Pair(name, *steps, "GPT2LMHeadModel"))
+        for bf16 in (False, True) if multiplies_bf16() else (False,):
+            ours, theirs = models(width, dropout)
+            steps = step(ours, our_loss, tokens, bf16), step(theirs, their_loss, tokens, bf16)
+            ending = ", bf16" if bf16 else ""
+            pairs.append(Pair(name + ending, *steps, "GPT2LMHeadModel" + ending))
     return pairs
+
+
+def our_loss(model: Transformer, tokens: Tensor) -> Tensor:  # (B, T) -> ()
+    logits = model.logits(model(tokens[:, :-1]))
+    return F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
+
+
+def their_loss(model: GPT2LMHeadModel, tokens: Tensor) -> Tensor:  # (B, T) -> ()
+    return model(tokens, labels=tokens, use_cache=False).loss
+
+
+def check_equal(ours: Transformer, theirs: GPT2LMHeadModel, tokens: Tensor) -> None:
+    """Without dropout, both have the same loss."""
+    losses = our_loss(ours.eval(), tokens), their_loss(theirs.eval(), tokens)
+    torch.testing.assert_close(*losses, rtol=1e-4, atol=1e-4)
 
 
 def product_pairs(training: Sequence[Pair]) -> list[Pair]:
     """Instead of our step without dropout, only its products: the ratio is the most it can be."""
-    steps = [pair for pair in training if "dropout" not in pair.name]
+    steps = [pair for pair in training if pair.name in {f"GPT training, width {w}" for w in WIDTHS}]
     return [
         replace(pair, name=f"{pair.name}, products", ours=products(models(width)[0]))
         for pair, width in zip(steps, WIDTHS, strict=True)
@@ -123,7 +130,7 @@ def products(model: Transformer) -> Call:
     maps = [module.weight for module in model.layers.modules() if isinstance(module, nn.Linear)]
     attention = partial(F.scaled_dot_product_attention, is_causal=True)
     qkv = torch.randn(3, BATCH, heads, LENGTH - 1, model.shape.layer.channels // heads)
-    work: list[tuple[Callable[..., torch.Tensor], Sequence[torch.Tensor]]] = [
+    work: list[tuple[Callable[..., Tensor], Sequence[Tensor]]] = [
         *((F.linear, (torch.randn(rows, w.shape[1]), w)) for w in (*maps, model.words.weight)),
         *((attention, qkv.unbind()) for _ in model.layers),
     ]
@@ -139,13 +146,15 @@ def products(model: Transformer) -> Call:
     return call
 
 
-def step(model: nn.Module, loss: Call) -> Call:
-    """One update."""
+def step(model: nn.Module, loss: Callable[..., Tensor], tokens: Tensor, bf16: bool) -> Call:
+    """One update; with `bf16`, products in that format and weights in fp32, as both train."""
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
 
     def call() -> None:
-        loss().backward()  # type: ignore[attr-defined]
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            lost = loss(model, tokens)
+        lost.backward()
         optimizer.step()
         optimizer.zero_grad()
 
@@ -164,9 +173,7 @@ def writing_pairs(tokens: int) -> list[Pair]:
             return generate(ours, [PROMPT], [Sampling(tokens=tokens)])[0]
 
         @torch.inference_mode()
-        def they_write(
-            theirs: GPT2LMHeadModel = theirs, prompt: torch.Tensor = prompt
-        ) -> list[int]:
+        def they_write(theirs: GPT2LMHeadModel = theirs, prompt: Tensor = prompt) -> list[int]:
             text = theirs.generate(
                 prompt,
                 attention_mask=torch.ones_like(prompt),

@@ -104,6 +104,11 @@ def compare(
     return Row(name, *rounded, peer_name, unit, ratio, len(ours))
 
 
+def multiplies_bf16() -> bool:
+    """Whether the processor does so itself: emulated, bf16 is many times slower than fp32."""
+    return torch.cpu._is_avx512_bf16_supported()
+
+
 def machine() -> str:
     """'AMD EPYC, 2 cores, AVX512'."""
     described = Path("/proc/cpuinfo")

@@ -50,7 +50,7 @@ from hour9.transformers.classifier import (
     load_classifier,
 )
 from hour9.transformers.sentiment import TASK
-from record import Pair, Row, compare, measure, record
+from record import Pair, Row, compare, measure, multiplies_bf16, record
 
 LABELS = ("negative", "positive")
 LENGTH = 32  # tokens of the text that is timed
@@ -130,11 +130,6 @@ def training(
         for own in mine
         for peer in theirs
     ]
-
-
-def multiplies_bf16() -> bool:
-    """Whether the processor does so itself: emulated, bf16 is many times slower than fp32."""
-    return torch.cpu._is_avx512_bf16_supported()
 
 
 def few(tables: Tables, weights: Path, split: str, count: int | None = None) -> Examples:

@@ -25,7 +25,7 @@ def pick_device(device: str) -> torch.device:
 def pick_precision(precision: str, device: torch.device) -> str:
     """Accelerate's name of it. `auto` is bf16 where the GPU computes in it, else fp32.
 
-    On a CPU bf16 is emulated and many times slower, so `auto` never takes it there.
+    Never on a CPU: most emulate bf16, and a version's bytes should not ask for one that does not.
     """
     if precision == "auto":
         fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)

@@ -93,7 +93,8 @@ class MultiHeadAttention(nn.Module):
         else:
             q, k, v = self.attend_to(source, x, cache)
         share = self.dropout if self.training else 0.0
-        if return_weights or (share and q.is_cpu):  # a CPU has no fused kernel with dropout
+        # A CPU has no fused kernel with dropout, and one for bf16 that is slower than the products.
+        if return_weights or (q.is_cpu and (share or q.dtype == torch.bfloat16)):
             weights = attention_weights(q, k, self.visible(q, k, mask))  # (B, H, T, S)
             mixed = self.join(dropout(weights, share) @ v)
             return (mixed, weights) if return_weights else mixed
