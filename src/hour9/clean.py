@@ -11,10 +11,12 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from hour9.params import read_params
+from hour9.wording import some
 
 CLEANED = "hour9.cleaned"  # tag of a version: its artifacts are gone
 
@@ -158,7 +160,6 @@ def lines(freed: Iterable[Freed]) -> list[str]:
     for kind in dict.fromkeys(one.kind for one in freed):
         of_kind = [one for one in freed if one.kind == kind]
         megabytes = sum(one.size for one in of_kind) / 1e6
-        names = ", ".join(one.name for one in of_kind[:5]) if kind != "cache" else ""
-        more = f" and {len(of_kind) - 5} more" if names and len(of_kind) > 5 else ""
-        text.append(f"{kind:<11} {len(of_kind):4}  {megabytes:9.1f} MB  {names}{more}".rstrip())
+        names = some(of_kind, say=attrgetter("name")) if kind != "cache" else ""
+        text.append(f"{kind:<11} {len(of_kind):4}  {megabytes:9.1f} MB  {names}".rstrip())
     return text

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from hour9.params import DATA, RAW
 from hour9.task import PROBE, SPLITS, Tables, Task, load_task, read_tables, write_tables
+from hour9.wording import some
 
 if TYPE_CHECKING:
     from great_expectations.expectations import Expectation
 
 SHARES = {"train": 0.6, "validation": 0.1, "test": 0.3}
 """Many test cases: what a gate can tell grows with their number alone (docs/gates.md)."""
-MOST_EXAMPLES = 3
 NEEDED = {  # without these a suite can pass on nothing
     "expect_table_row_count_to_be_between",
     "expect_table_columns_to_match_set",
@@ -166,9 +167,8 @@ def describe(name: str, table: pd.DataFrame, result: Any) -> str:
     if error:
         return f"{where}: {rule}: could not be evaluated: {error.splitlines()[0]}"
     if index := found.get("unexpected_index_list"):
-        shown = "; ".join(row_text(table, row) for row in index[:MOST_EXAMPLES])
-        more = f" and {len(index) - MOST_EXAMPLES} more" if len(index) > MOST_EXAMPLES else ""
-        return f"{where}: {rule}: {len(index)} rows break it: {shown}{more}"
+        rows = some(index, "; ", partial(row_text, table))
+        return f"{where}: {rule}: {len(index)} rows break it: {rows}"
     lists = {"lacks": "partial_missing_list", "has also": "partial_unexpected_list"}
     if of_set := [
         f"{word} {shorten(found[name])}" for word, name in lists.items() if found.get(name)

@@ -65,6 +65,15 @@ def test_a_source_that_it_cannot_read_is_refused_with_those_it_can():
         TASK.ingest(SOURCE.model_copy(update={"kind": "planetoid"}))
 
 
+def test_a_set_in_files_may_be_dealt_in_folds(tmp_path):
+    rows = [f"{'C' * size}{'O' * kind},{kind}" for size in range(1, 13) for kind in (0, 1)]
+    (tmp_path / "chains.csv").write_text("\n".join(["smiles,target", *rows]))
+    source = Source(kind="path", root=str(tmp_path), name="chains", fold=3)
+    cases = deal_splits(TASK.ingest(source))["cases"]
+    assert cases["split"].value_counts()["test"] == 3
+    assert cases.loc[cases["split"] == "test", "target"].nunique() == 2
+
+
 def test_the_tables_keep_their_contract(tables):
     check(TASK, tables)
 

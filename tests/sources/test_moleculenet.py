@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hour9.sources.moleculenet import read_molecules
+from hour9.sources.moleculenet import read_arrays, read_molecules
 from hour9.sources.tudataset import BadFile
 
 ESOL = Path(os.environ.get("HOUR9_SHARED", "../shared")) / "data/moleculenet/graphs_npz/esol.npz"
@@ -39,7 +39,7 @@ def with_cell(name: str, place: int | tuple[int, int], value: float) -> dict[str
 
 def test_what_varies_has_columns_and_a_bond_stands_once(tmp_path):
     np.savez(tmp_path / "toy.npz", **arrays())
-    tables = read_molecules(tmp_path / "toy.npz", seed=0)
+    tables = read_molecules(read_arrays(tmp_path / "toy.npz"), seed=0)
     assert tables["edges"][["case", "source", "target"]].to_numpy().tolist() == [
         ["0", 0, 1],
         ["0", 1, 2],
@@ -56,7 +56,7 @@ def test_what_varies_has_columns_and_a_bond_stands_once(tmp_path):
 
 @pytest.mark.skipif(not ESOL.exists(), reason=f"there is no {ESOL}")
 def test_esol_has_its_published_size_and_a_molecule_is_in_one_split_only():
-    cases = read_molecules(ESOL, seed=3)["cases"]
+    cases = read_molecules(read_arrays(ESOL), seed=3)["cases"]
     assert len(cases) == 1128
     group = np.load(ESOL, allow_pickle=False)["group"]
     assert (cases.groupby(group)["split"].nunique() == 1).all()
@@ -93,13 +93,15 @@ def test_a_broken_file_is_refused_in_words(tmp_path, changed, message):
     found = {name: a for name, a in (arrays() | changed).items() if a is not None}
     np.savez(tmp_path / "toy.npz", **found)
     with pytest.raises(BadFile, match=message):
-        read_molecules(tmp_path / "toy.npz", seed=0)
+        read_arrays(tmp_path / "toy.npz")
 
 
 def test_whole_numbers_may_be_written_as_floating_point(tmp_path):
     np.savez(tmp_path / "whole.npz", **arrays())
     np.savez(tmp_path / "float.npz", **{name: a.astype(float) for name, a in arrays().items()})
-    whole, found = (read_molecules(tmp_path / f"{name}.npz", seed=0) for name in ("whole", "float"))
+    whole, found = (
+        read_molecules(read_arrays(tmp_path / f"{name}.npz"), seed=0) for name in ("whole", "float")
+    )
     assert found["nodes"].equals(whole["nodes"])
     assert found["edges"].equals(whole["edges"])
 
@@ -107,7 +109,7 @@ def test_whole_numbers_may_be_written_as_floating_point(tmp_path):
 @pytest.mark.parametrize("labels", [[1, 0, 1], ["1", "0", "1"], [True, False, True]])
 def test_whole_numbers_and_text_to_find_are_classes(tmp_path, labels):
     np.savez(tmp_path / "toy.npz", **arrays() | {"y": np.array(labels)})
-    found = read_molecules(tmp_path / "toy.npz", seed=0)["cases"]["target"]
+    found = read_molecules(read_arrays(tmp_path / "toy.npz"), seed=0)["cases"]["target"]
     assert found.tolist() == [f"class {label}" for label in labels]
 
 
@@ -115,12 +117,12 @@ def test_an_array_alone_is_no_file_of_arrays(tmp_path):
     np.save(tmp_path / "toy.npy", arrays()["y"])
     (tmp_path / "toy.npy").rename(tmp_path / "toy.npz")
     with pytest.raises(BadFile, match="no file of arrays"):
-        read_molecules(tmp_path / "toy.npz", seed=0)
+        read_arrays(tmp_path / "toy.npz")
 
 
 def test_a_text_file_is_no_file_of_arrays(tmp_path):
     (tmp_path / "toy.npz").write_text("C,CC,CCC")
     with pytest.raises(BadFile, match="no file of arrays"):
-        read_molecules(tmp_path / "toy.npz", seed=0)
+        read_arrays(tmp_path / "toy.npz")
     with pytest.raises(FileNotFoundError, match=r"there is no .*none\.npz"):
-        read_molecules(tmp_path / "none.npz", seed=0)
+        read_arrays(tmp_path / "none.npz")

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from hour9.sources.splits import SourceRefused, split_of, with_all_splits
+from hour9.sources.splits import FOLDS, SourceRefused, in_folds, split_of, with_all_splits
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,21 @@ def test_even_a_small_train_gives_validation_a_case_unless_it_has_but_one():
     assert sorted(with_all_splits(few, seed=0)["split"]) == ["test", "train", "validation"]
     with pytest.raises(SourceRefused, match="leaves none for validation"):
         with_all_splits(few[1:].reset_index(drop=True), seed=0)
+
+
+def test_each_case_is_tested_in_one_of_the_folds_each_with_equal_shares_of_the_classes():
+    target = pd.Series(["a", "b", "b"] * 20)
+    folds = [in_folds(target, fold, seed=1) for fold in range(FOLDS)]
+    for name in ("test", "validation"):
+        assert sum(fold == name for fold in folds).tolist() == [1] * len(target)
+    for fold in folds:
+        assert sorted(target[fold == "test"]) == ["a"] * 2 + ["b"] * 4
+    assert (in_folds(target, 0, seed=1) == folds[0]).all()
+    assert (in_folds(target, 0, seed=2) != folds[0]).any()
+
+
+def test_what_cannot_be_dealt_in_folds_is_refused():
+    with pytest.raises(SourceRefused, match="these targets are numbers; set fold to -1"):
+        in_folds(pd.Series([0.5] * 20), 0, seed=0)
+    with pytest.raises(SourceRefused, match="as many cases of each class, but 'b' has 2"):
+        in_folds(pd.Series(["a"] * 20 + ["b"] * 2), 0, seed=0)

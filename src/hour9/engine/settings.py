@@ -39,6 +39,13 @@ class Source(BaseModel, frozen=True, extra="forbid"):
     env: str = Field("", description="a Gymnasium environment, e.g. 'CartPole-v1'")
     size: PositiveInt = Field(1000, description="rows to generate, or episodes to hold")
     seed: int = Field(0, ge=0, lt=2**32, description="seeds the generator and the split")
+    fold: int = Field(
+        -1,
+        ge=-1,
+        lt=10,
+        description="graphs of classes in files: which tenth is held out, each with the same "
+        "shares of the classes; -1: dealt by the graphs' names, or as the file says",
+    )
     apart: bool = Field(
         False,
         description="labelled texts: leave out of training what stands, word for word, within a "

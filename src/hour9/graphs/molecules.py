@@ -35,7 +35,9 @@ from hour9.graphs.molecule_tables import edge_columns, in_order, node_columns, r
 from hour9.graphs.set_to_set import SetToSetMPNN
 from hour9.graphs.tables import lose_edges
 from hour9.sources.fingerprints import of_graphs
-from hour9.sources.moleculenet import read_molecules
+from hour9.sources.moleculenet import read_arrays, read_molecules
+from hour9.sources.smiles import read_smiles
+from hour9.sources.splits import in_folds
 from hour9.sources.tudataset import read_tudataset
 from hour9.task import Answer, Source, Tables, Task, UnknownName
 
@@ -54,6 +56,9 @@ def ingest(source: Source) -> Tables:
         tables = read_atlas(source)
     elif source.kind == "path":
         tables = read_path(source)
+        if source.fold >= 0:
+            cases = tables["cases"]
+            cases["split"] = in_folds(cases["target"], source.fold, source.seed)
     else:
         raise UnknownName(f"molecules reads no source '{source.kind}'; it reads embedded, path")
     cases = tables["cases"]
@@ -64,11 +69,12 @@ def ingest(source: Source) -> Tables:
 
 
 def read_path(source: Source) -> Tables:
-    """`root`/`name`.npz, or else the text files in `root`/`name`/raw."""
-    arrays = Path(source.root) / f"{source.name}.npz"
-    if arrays.exists():
-        return read_molecules(arrays, source.seed)
-    return read_tudataset(Path(source.root), source.name)
+    """`root`/`name`.csv or .npz, or else the text files in `root`/`name`/raw."""
+    root = Path(source.root)
+    for ending, read in (("csv", read_smiles), ("npz", read_arrays)):
+        if (path := root / f"{source.name}.{ending}").exists():
+            return read_molecules(read(path), source.seed)
+    return read_tudataset(root, source.name)
 
 
 def has_classes(cases: pd.DataFrame) -> bool:

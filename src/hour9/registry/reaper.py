@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from hour9.params import STATE
-from hour9.registry.tracking import FLOW, PLACE, STAGE, connect, whose
+from hour9.registry.tracking import FLOW, PLACE, STAGE, connect, here
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -49,7 +49,7 @@ def is_dead(run: Run, has_ended: Callable[[str], bool]) -> bool:
     if (flow_run := tags.get(FLOW)) and has_ended(flow_run):
         return True
     stage = tags.get(STAGE, f"train@{run.info.run_name}")  # older runs are trainings
-    return tags[PLACE] == whose(stage)[PLACE] and was_left(stage)
+    return tags[PLACE] == here() and was_left(stage)
 
 
 def was_left(stage: str) -> bool:

@@ -155,8 +155,12 @@ def new_run(candidate: str, settings: dict[str, Any]) -> str:
 
 def whose(stage: str) -> dict[str, str]:
     """Tags that say who is training, so that a run whose owner died can be told from a live one."""
-    here = f"{socket.gethostname()}:{Path.cwd()}"
-    return {PLACE: here, FLOW: os.environ.get(FLOW_VARIABLE, ""), STAGE: stage}
+    return {PLACE: here(), FLOW: os.environ.get(FLOW_VARIABLE, ""), STAGE: stage}
+
+
+def here() -> str:
+    """This machine and this clone, as a run's tag has them."""
+    return f"{socket.gethostname()}:{Path.cwd()}"
 
 
 def take_over(run_id: str, stage: str) -> None:

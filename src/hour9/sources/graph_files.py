@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hour9.sources.splits import split_of
+from hour9.sources.splits import at_random, split_of
 from hour9.sources.tudataset import BadFile
 from hour9.task import Tables
 
@@ -85,10 +85,7 @@ def case_table(root: Path, nodes: pd.DataFrame, seed: int) -> pd.DataFrame:
             said = sorted(set(cases.loc[split == "", "split"].astype(str)))[:SHOWN]
             raise BadFile(f"{root}: a split is train, validation or test, not {', '.join(said)}")
     else:
-        chance = np.random.default_rng(seed).permutation(len(cases)) / max(len(cases), 1)
-        train, validation = SHARES
-        names = ["train", "validation"]
-        split = np.select([chance < train, chance < train + validation], names, "test")
+        split = at_random(len(cases), *SHARES, seed)
     return pd.DataFrame(
         {
             "case": cases["node"].astype("int64").astype(str),

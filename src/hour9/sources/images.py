@@ -26,13 +26,13 @@ from hour9.sources.splits import (
     tell_left_out,
     with_all_splits,
 )
+from hour9.wording import some
 
 IDX = re.compile(r"-images.idx3-ubyte")
 UNSIGNED_BYTE = 8  # idx's code of the only number format that images come in
 LARGEST = 1 << 30  # bytes of an idx file's content
 MOST_PIXELS = 1 << 24  # of one image: what is larger is no training image, or a bomb
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
-SHOWN = 5  # broken files that a message lists
 
 
 class ImagesRefused(SourceRefused):
@@ -126,8 +126,7 @@ def of_class_folders(root: Path) -> pd.DataFrame:
         except (OSError, ValueError, SyntaxError) as error:
             broken.append(f"{path} ({error})")
     if broken:
-        more = f" and {len(broken) - SHOWN} more" if len(broken) > SHOWN else ""
-        raise ImagesRefused(f"no images: {'; '.join(broken[:SHOWN])}{more}; take them out")
+        raise ImagesRefused(f"no images: {some(broken, '; ')}; take them out")
     if not rows:
         raise ImagesRefused(
             f"'{root}' holds neither idx files (train-images-idx3-ubyte) nor folders of "

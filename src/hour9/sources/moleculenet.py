@@ -1,8 +1,10 @@
 """Molecules with a measured number or a class, as arrays in one NumPy file: ESOL (Wu et al. 2018).
 
-The file holds PyG's features of each atom and bond (`torch_geometric.utils.from_smiles`), molecule
-after molecule; what they mean stands in ATOM and BOND. `y` is a number to estimate where its type
-is floating-point; whole numbers and text are classes. Nothing in it is unpickled.
+They are PyG's features of each atom and bond (`torch_geometric.utils.from_smiles`), molecule after
+molecule; what they mean stands in ATOM and BOND. `y` is a number to estimate where its type is
+floating-point; whole numbers and text are classes. Nothing in the file is unpickled.
+
+smiles.py makes the same arrays of text.
 """
 
 import zlib
@@ -14,8 +16,10 @@ import pandas as pd
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
-from hour9.sources.tudataset import BadFile, some
+from hour9.sources.splits import at_random
+from hour9.sources.tudataset import BadFile
 from hour9.task import Tables
+from hour9.wording import some
 
 ATOM = (
     "element",
@@ -47,12 +51,8 @@ NUMBERS, TEXT = "biuf", "U"  # NumPy's kinds of types
 SHARES = (0.8, 0.1)  # train and validation; the rest is test, as in MoleculeNet
 
 
-def read_molecules(path: Path, seed: int) -> Tables:
-    """The tables of one set, split at random by `seed`; the same molecule stays in one split.
-
-    Raises FileNotFoundError or BadFile.
-    """
-    arrays = read_arrays(path)
+def read_molecules(arrays: dict[str, NDArray], seed: int) -> Tables:
+    """The tables of one set, split at random by `seed`; the same molecule stays in one split."""
     count = len(arrays["y"])
     case = np.arange(count).astype(str)
     nodes, edges = np.diff(arrays["node_ptr"]), np.diff(arrays["edge_ptr"])
@@ -84,7 +84,10 @@ def read_molecules(path: Path, seed: int) -> Tables:
 
 
 def read_arrays(path: Path) -> dict[str, NDArray]:
-    """The arrays, all but `y` of whole numbers, once it is sure that they fit together."""
+    """The arrays, all but `y` of whole numbers, once it is sure that they fit together.
+
+    Raises FileNotFoundError or BadFile.
+    """
     arrays = load(path)
     if wrong := malformed(arrays):
         raise BadFile(f"{path}: {'; '.join(wrong)}")
@@ -192,9 +195,4 @@ def columns(numbers: NDArray, names: tuple[str, ...]) -> pd.DataFrame:
 def deal(group: NDArray[np.int32], seed: int) -> NDArray[np.object_]:
     """A split for each case, at random, the same for the same group."""
     unique, place = np.unique(group, return_inverse=True)
-    chance = np.random.default_rng(seed).permutation(len(unique)) / len(unique)
-    train, validation = SHARES
-    split = np.select(
-        [chance < train, chance < train + validation], ["train", "validation"], "test"
-    )
-    return split.astype(object)[place]
+    return at_random(len(unique), *SHARES, seed)[place]

@@ -17,8 +17,9 @@ from numpy._core.multiarray import _reconstruct
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from hour9.sources.tudataset import BadFile, read_numbers, some
+from hour9.sources.tudataset import BadFile, read_numbers
 from hour9.task import Tables, UnknownName
+from hour9.wording import some
 
 NAMES = ("Cora", "CiteSeer", "PubMed")
 WORDS = ("x", "tx", "allx")  # sparse matrices, a row for each paper

@@ -12,6 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+
+from hour9.wording import some
 
 SPLIT_WORDS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -19,7 +22,7 @@ SPLIT_WORDS = {
     "test": "test",
 }
 CARVED = 0.1  # share of train that becomes validation where there is none
-SHOWN = 5  # files left out that a message lists
+FOLDS = 10
 
 
 class SourceRefused(ValueError):  # noqa: N818 - reads as a sentence where it is raised
@@ -65,8 +68,42 @@ def tell_splits(splits: Mapping[str, str]) -> None:
 def tell_left_out(root: Path, names: Sequence[str], why: str) -> None:
     """Say which files are not read, if there are any."""
     if names:
-        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-        print(f"'{root}': left out {', '.join(names[:SHOWN])}{more} ({why})", file=sys.stderr)
+        print(f"'{root}': left out {some(names)} ({why})", file=sys.stderr)
+
+
+def at_random(count: int, train: float, validation: float, seed: int) -> NDArray[np.object_]:
+    """A split for each of so many: these shares of them, and test for the rest."""
+    place = np.random.default_rng(seed).permutation(count) / max(count, 1)
+    found = np.select(
+        [place < train, place < train + validation], ["train", "validation"], default="test"
+    )
+    return found.astype(object)
+
+
+def in_folds(target: pd.Series, fold: int, seed: int) -> NDArray[np.object_]:
+    """A split for each case: of ten parts with equal shares of each class, part `fold` is for test,
+    the next one for validation. The ten folds make a cross-validation.
+
+    Raises SourceRefused where a class has too few cases, or the targets are no classes.
+    """
+    if pd.api.types.is_float_dtype(target):
+        raise SourceRefused(
+            "folds are dealt by class, but these targets are numbers; set fold to -1"
+        )
+    if scarce := [f"'{name}' has {n}" for name, n in target.value_counts().items() if n < FOLDS]:
+        raise SourceRefused(
+            f"{FOLDS} folds need as many cases of each class, but {some(scarce)}; set fold to -1"
+        )
+    from sklearn.model_selection import StratifiedKFold
+
+    found = np.full(len(target), "train", dtype=object)
+    parts = StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(target, target)
+    for number, (_, part) in enumerate(parts):
+        if number == fold:
+            found[part] = "test"
+        elif number == (fold + 1) % FOLDS:
+            found[part] = "validation"
+    return found
 
 
 def with_all_splits(table: pd.DataFrame, seed: int) -> pd.DataFrame:

@@ -25,6 +25,7 @@ import pandas as pd
 from hour9.engine.settings import Source
 from hour9.sources.overlap import apart
 from hour9.sources.splits import SourceRefused, files_of, split_of, with_all_splits
+from hour9.wording import some
 
 TEXT_NAMES = ("text", "sentence", "review", "content", "comment", "phrase", "tweet")
 LABEL_NAMES = ("label", "labels", "sentiment", "target", "polarity", "class")
@@ -35,7 +36,6 @@ LABEL_WORDS = {
 NO_LABEL = ("", "-1")  # what Hugging Face and GLUE write where a label is withheld
 FILE = re.compile(r"\.(tsv|csv)(\.gz)?$", re.IGNORECASE)
 READ = ".tsv, .csv, .tsv.gz or .csv.gz file"
-SHOWN = 5  # broken lines that a message lists
 DELIMITERS = ",;\t"
 FIRST = 20  # records that the delimiter is chosen by
 
@@ -214,8 +214,7 @@ def same_width(rows: list[Row], path: Path) -> list[Row]:
 def refuse(path: Path, problems: list[str], cure: str) -> None:
     """Raise TextRefused with the first problems and their number, if there are any."""
     if problems:
-        more = f" and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
-        raise TextRefused(f"{path}, {'; '.join(problems[:SHOWN])}{more}; {cure}")
+        raise TextRefused(f"{path}, {some(problems, '; ')}; {cure}")
 
 
 def tab_rows(text: str, path: Path) -> Iterator[Row]:

@@ -3,7 +3,6 @@
 Labels of nodes and edges become a column each, 1 where it is theirs; attributes stay numbers.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +10,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hour9.task import Tables
+from hour9.wording import some
 
 NEEDED = ("A", "graph_indicator", "graph_labels")
 LABELS = "label"
 ATTRIBUTES = "attribute"
-MOST_EXAMPLES = 3
 
 
 class BadFile(ValueError):  # noqa: N818 - reads as a sentence where it is raised
@@ -104,15 +103,11 @@ def read_numbers(path: Path, kind: type) -> NDArray:  # (lines, numbers a line)
     return numbers
 
 
-def some(found: Sequence[object]) -> str:
-    """The first few, and how many more there are."""
-    more = len(found) - MOST_EXAMPLES
-    return ", ".join(map(str, found[:MOST_EXAMPLES])) + (f" and {more} more" if more > 0 else "")
-
-
 def within(path: Path, numbers: NDArray[np.int64], last: int, what: str) -> None:
     """Raise BadFile unless all are from 1 to `last`."""
     wrong = np.argwhere((numbers < 1) | (numbers > last))
     if len(wrong):
-        shown = [f"line {place[0] + 1}: {numbers[tuple(place)]}" for place in wrong[:MOST_EXAMPLES]]
-        raise BadFile(f"{path}: no such {what}, {'; '.join(shown)}; there are 1 to {last}")
+        shown = some(
+            list(wrong), "; ", lambda place: f"line {place[0] + 1}: {numbers[tuple(place)]}"
+        )
+        raise BadFile(f"{path}: no such {what}, {shown}; there are 1 to {last}")

@@ -4,7 +4,7 @@ from unicodedata import category
 
 import pandas as pd
 
-SHOWN = 5  # faults that a message lists
+from hour9.wording import some
 
 
 def texts_of(requests: pd.DataFrame, longest: int) -> list[str]:
@@ -21,8 +21,7 @@ def texts_of(requests: pd.DataFrame, longest: int) -> list[str]:
         if (fault := unreadable(text, longest))
     ]
     if faults:
-        more = f" and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
-        raise ValueError(f"{'; '.join(faults[:SHOWN])}{more}: send a text in each")
+        raise ValueError(f"{some(faults, '; ')}: send a text in each")
     return texts
 
 

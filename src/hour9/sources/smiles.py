@@ -1,0 +1,92 @@
+"""Molecules as lines of text (SMILES, Weininger 1988) in a table, as MoleculeNet publishes them.
+
+RDKit reads them, and PyG turns them into the arrays that moleculenet.py describes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hour9.sources.tudataset import BadFile
+from hour9.wording import some
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
+
+MOLECULES = ("smiles", "mol")
+TARGETS = (
+    "target",
+    "measured log solubility in mols per litre",  # ESOL
+    "expt",  # FreeSolv
+    "exp",  # Lipophilicity
+    "p_np",  # BBBP
+    "Class",  # BACE
+    "HIV_active",
+)
+FIRST_LINE = 2  # the first one holds the columns' names
+
+
+def read_smiles(path: Path) -> dict[str, NDArray]:
+    """The arrays of moleculenet.py. Raises BadFile, which names lines that hold no molecule."""
+    try:
+        from rdkit.Chem import CanonSmiles
+        from rdkit.rdBase import BlockLogs
+    except ImportError:
+        raise BadFile(f"{path}: RDKit reads molecules; run pip install rdkit") from None
+    written, y = read_columns(path)
+    with BlockLogs():  # it would print each line that it cannot read, and why
+        found = [graph_of(text) for text in written]
+    if wrong := [line for line, graph in enumerate(found, FIRST_LINE) if graph is None]:
+        raise BadFile(
+            f"{path}: no molecule that RDKit can read stands in line {some(wrong)}; take them out"
+        )
+    graphs = [graph for graph in found if graph is not None]
+    return {
+        "x": np.concatenate([graph.x.numpy() for graph in graphs]),
+        "edge_index": np.concatenate([graph.edge_index.numpy() for graph in graphs], axis=1),
+        "edge_attr": np.concatenate([graph.edge_attr.numpy() for graph in graphs]),
+        "node_ptr": np.cumsum([0, *(graph.num_nodes for graph in graphs)]),
+        "edge_ptr": np.cumsum([0, *(graph.num_edges for graph in graphs)]),
+        "y": y,
+        "group": pd.factorize(np.array([CanonSmiles(text) for text in written]))[0],
+    }
+
+
+def graph_of(text: str) -> Data | None:
+    """PyG's graph of a molecule; None where there is none, or one that PyG has no numbers for."""
+    from rdkit.Chem import MolFromSmiles
+    from torch_geometric.utils import from_smiles
+
+    if MolFromSmiles(text) is None:  # of which PyG makes an empty graph
+        return None
+    try:
+        graph = from_smiles(text)
+    except ValueError:
+        return None
+    return graph if graph.num_nodes else None
+
+
+def read_columns(path: Path) -> tuple[list[str], NDArray]:
+    """The molecules as they are written, and what to find of each."""
+    try:
+        table = pd.read_csv(path)
+    except ValueError as error:  # pandas' own among them
+        raise BadFile(f"{path} is no table: {error}") from None
+    names = []
+    for wanted in (MOLECULES, TARGETS):
+        if (name := next((name for name in wanted if name in table), None)) is None:
+            raise BadFile(
+                f"{path} needs a column {' or '.join(wanted)}; it has {', '.join(table.columns)}"
+            )
+        names.append(name)
+        if empty := (np.flatnonzero(table[name].isna()) + FIRST_LINE).tolist():
+            raise BadFile(f"{path}, column {name}: nothing stands in line {some(empty)}")
+    if table.empty:
+        raise BadFile(f"{path} holds no molecules")
+    y = table[names[1]].to_numpy()
+    return table[names[0]].astype(str).tolist(), y.astype(str) if y.dtype.kind == "O" else y
