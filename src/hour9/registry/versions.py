@@ -31,7 +31,8 @@ EVIDENCE = ("evidence.parquet", "metrics.json", "gates.json", "curve.json")
 SCORES = ("train", "validation", "test", "baseline")
 """Those of the metrics that are means of scores."""
 PACKAGE = Path(__file__).parent.parent
-CODE = ("__init__.py", "params.py", "task.py", "engine", "sources")  # and the topic's folder
+# With the topic's folder, all that answering imports:
+CODE = ("__init__.py", "params.py", "task.py", "wording.py", "engine", "sources")
 REQUIREMENTS = (
     "accelerate",
     "captum",
@@ -140,12 +141,17 @@ def ensure_version(
         client.log_text(run_id, patch(), f"patches/{item.identity}.patch")
     model_id, code_md5 = log_model(run_id, item, settings["topic"], example, answers)
     place = client.get_logged_model(model_id).artifact_location
+    try:
+        package_md5 = tried_md5(place, example)
+    except Unusable as error:
+        client.delete_logged_model(model_id)
+        raise Unusable(f"{item.candidate} is not registered, its package fails: {error}") from error
     of_run = client.get_run(run_id)
     lineage = {
         **asdict(item),
         "identity": item.identity,
         "code_md5": code_md5,
-        "package_md5": stored_md5(place),
+        "package_md5": package_md5,
         "params": json.dumps(settings, sort_keys=True),
         "seed": settings["seed"],
         "python": platform.python_version(),
@@ -185,12 +191,21 @@ def lost(version: Any) -> str:
         return str(error)
 
 
-def stored_md5(place: str) -> str:
-    """The hash of a package as the registry keeps it: of the files that MLflow runs, too."""
+def tried_md5(place: str, example: pd.DataFrame) -> str:
+    """The hash of a package as the registry keeps it: of the files that MLflow runs, too.
+
+    Raises Unusable where it does not answer the example: MLflow's own trial only warns.
+    """
     import mlflow
 
     with tempfile.TemporaryDirectory() as scratch:
-        return dvc_md5(Path(mlflow.artifacts.download_artifacts(place, dst_path=scratch)))
+        folder = mlflow.artifacts.download_artifacts(place, dst_path=scratch)
+        md5 = dvc_md5(Path(folder))  # first: what runs leaves byte code there
+        try:
+            mlflow.pyfunc.load_model(folder).predict(example)
+        except Exception as error:  # its own code
+            raise Unusable(f"{type(error).__name__}: {error}") from error
+        return md5
 
 
 def libraries() -> dict[str, str]:
