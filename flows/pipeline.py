@@ -77,13 +77,14 @@ def run_stage(
 @contextmanager
 def room_here(stage: str, place: int, slots: run.Slots) -> Iterator[None]:
     """Hold what a stage needs of this machine: a processor, and its GPU where it trains on one."""
-    with gpu_for(stage), slots.taken(place):
+    with gpu_for(stage), run.gpu_turn(stage, lambda: slots.closed), slots.taken(place):
         yield
 
 
 @contextmanager
 def gpu_for(stage: str) -> Iterator[None]:
-    """Hold the GPU's slot where the stage trains on one: it trains one candidate at a time."""
+    """Hold the GPU's slot of the server where the stage trains on one: of all clones and persons
+    that share the server, one trains at a time. Where there is no such limit, `gpu_turn` holds."""
     if stage.startswith("train@") and run.has_gpu():
         with concurrency(gpu_limit()):
             yield
@@ -95,8 +96,9 @@ def run_name() -> str:
     """What a run does, in its name: `everything`, `nodes`, or `rl/cartpole-dqn seed=1`."""
     given = runtime.flow_run.parameters
     chosen = [given[name] for name in ("topic", "task", "candidate") if given[name] != ALL]
-    changes = [setting.rpartition(".")[2] for setting in given["settings"]]
-    return " ".join(["/".join(chosen) or "everything", *changes])
+    changes = [setting.partition("=") for setting in given["settings"]]
+    told = [f"{key.rpartition('.')[2]}={value}" for key, _, value in changes]
+    return " ".join(["/".join(chosen) or "everything", *told])
 
 
 @flow(

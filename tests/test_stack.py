@@ -20,6 +20,7 @@ from tests.conftest import QUICK, copy_project, stay_in
 from hour9 import dag
 from hour9.config import set_params
 from hour9.registry.lineage import dvc_md5
+from hour9.servers import free_port
 from hour9.stage import LOGS, WARM
 from hour9.worker import check_out
 
@@ -81,15 +82,17 @@ def test_every_name_of_the_example_is_one_that_the_file_takes():
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="gives a folder to another user: needs root")
-def test_a_worker_takes_a_checkout_that_belongs_to_somebody_else(tmp_path):
+def test_a_worker_takes_a_checkout_that_belongs_to_somebody_else(tmp_path, monkeypatch):
     theirs = tmp_path / "theirs"
     git("init", "-q", str(theirs))
     as_me = ["-c", "user.name=t", "-c", "user.email=t@t"]
     git("-C", str(theirs), *as_me, "commit", "-q", "--allow-empty", "-m", "all")
     for path in (theirs, *theirs.rglob("*")):
         os.chown(path, 1234, 1234)
-    check_out(tmp_path / "ours", str(theirs), "HEAD")
-    assert (tmp_path / "ours/.git").exists()
+    (tmp_path / "ours").mkdir()
+    monkeypatch.chdir(tmp_path / "ours")
+    check_out(str(theirs), "HEAD")
+    assert Path(".git").exists()
 
 
 def test_the_image_file_is_clean():
@@ -100,7 +103,7 @@ def test_the_image_file_is_clean():
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory, warm) -> Iterator[Stack]:
-    """All services but the GPU's worker, with the S3 profile on."""
+    """All services, with both profiles on. There may be no GPU: its worker is a process as well."""
     folder = tmp_path_factory.mktemp("stack")
     source = copy_project(folder / "source")
     with pytest.MonkeyPatch.context() as patch:
@@ -118,7 +121,7 @@ def stack(tmp_path_factory, warm) -> Iterator[Stack]:
         "/workspace": folder / "workspace",
         "/data": folder / "s3",
     }
-    stack = Stack(folder, settings(*S3, "HOUR9_MLFLOW_URL"), moved)
+    stack = Stack(folder, settings(*S3, "HOUR9_MLFLOW_URL", "HOUR9_POOL"), moved)
     (folder / "s3").mkdir()
     auth = stack.here(stack.file["configs"]["mlflow-auth"]["content"])
     (folder / "mlflow-auth.ini").write_text(auth)
@@ -135,7 +138,10 @@ def stack(tmp_path_factory, warm) -> Iterator[Stack]:
             assert done.stdout.startswith("ready"), done.stdout + done.stderr
             stack.wait("mlflow", "5000", "/health")
             quick = {WARM: warm, LOGS: str(dag.LOGS)}  # imports are paid for once
-            stack.start("worker", PREFECT_HOME=str(folder / "worker"), **quick)
+            quick["PREFECT_HOME"] = str(folder / "worker")
+            stack.start("worker", **quick)
+            own = {"PREFECT_WORKER_WEBSERVER_PORT": str(free_port())}  # a container has its own
+            stack.start("worker-gpu", **quick, **own)
             yield stack
         finally:
             stack.stop()
@@ -186,11 +192,19 @@ def test_the_whole_road_on_the_services_of_the_compose_file(stack, tmp_path, mon
     done = subprocess.run(
         [*run, "--watch"], env=worker, capture_output=True, text=True, timeout=600
     )
+    assert done.returncode == 0, done.stdout[-3000:] + stack.log("worker-gpu")
+    assert "taxi-qlearning" in stack.log("worker-gpu")  # it trained there, and is judged here:
+    run = [BIN / "prefect", "deployment", "run", "promote/promote", "--param", "task=taxi"]
+    done = subprocess.run(
+        [*run, "--watch"], env=worker, capture_output=True, text=True, timeout=600
+    )
     assert done.returncode == 0, done.stdout[-3000:] + stack.log("worker")
+    made = stack.folder / "workspace"
+    assert (made / "reports/index.html").exists()
 
     code = (
         "import mlflow, pandas\n"
-        "model = mlflow.pyfunc.load_model('models:/taxi@challenger')\n"
+        "model = mlflow.pyfunc.load_model('models:/taxi@champion')\n"
         "print(model.predict(pandas.DataFrame({'state': [1]}))['action'].iloc[0])"
     )
     done = subprocess.run([sys.executable, "-c", code], env=worker, capture_output=True, text=True)
@@ -199,7 +213,6 @@ def test_the_whole_road_on_the_services_of_the_compose_file(stack, tmp_path, mon
     assert any((stack.folder / "s3").rglob("*.dat")), "nothing was stored by the S3 server"
 
     # A colleague with the commit and the remote alone has the same bytes.
-    made = stack.folder / "workspace"
     clone = tmp_path / "clone"
     git("clone", "-q", str(stack.folder / "source"), str(clone))
     shutil.copy(made / "dvc.lock", clone)

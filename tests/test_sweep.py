@@ -1,6 +1,8 @@
 """A sweep finds by validation what it offers, and does not know that there is a test split."""
 
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +15,7 @@ from hour9.dispatch import NotSent
 from hour9.params import read_params
 from hour9.stage import LOGS, WARM
 
+PATIENCE = 60  # seconds
 SMALL = ["epochs=12", "feature_dropout=0.8", "learning_rate=0.0005"]  # there is a lot to find
 
 
@@ -65,6 +68,8 @@ def test_the_best_is_offered_and_written_only_when_it_is_accepted(project):
     assert "hour9 run --set candidates.nodes-gcn.learning_rate=0.02" in text
     assert Path("params.yaml").read_text() == before
 
+    with pytest.raises(sweep.NothingToSearch, match="was of nodes-gcn, not of nodes-gat"):
+        sweep.accept("nodes", "nodes-gat")
     assert len(sweep.accept("nodes")) == 1
     assert read_params()["candidates"]["nodes-gcn"]["learning_rate"] == 0.02
 
@@ -77,18 +82,47 @@ def test_the_best_is_offered_and_written_only_when_it_is_accepted(project):
 def test_where_every_trial_fails_the_sweep_does_and_its_runs_are_closed(client):
     said: list[str] = []
     with pytest.raises(sweep.AllFailed, match=r"every trial failed; .*: it burnt"):
-        sweep.search("nodes-gcn", 2, 0, 2, lambda name, spec: "it burnt", said.append)
+        sweep.search("nodes-gcn", 2, 0, 2, lambda name, spec, stopped: "it burnt", said.append)
     assert [line.partition(" (")[0] for line in said] == [
         f"trial {number}: failed, it burnt" for number in range(2)
     ]
 
-    def refuse(name: str, spec: dict) -> str:
+    def refuse(name: str, spec: dict, stopped: Callable[[], bool]) -> str:
         raise NotSent("nobody serves the pool")
 
     with pytest.raises(NotSent):
         sweep.search("nodes-gcn", 1, 0, 1, refuse, said.append)
     runs = client.search_runs([client.get_experiment_by_name("nodes").experiment_id])
     assert [run.info.status for run in runs] == ["FAILED"] * 5
+
+
+def test_ctrl_c_stops_the_trials_that_run_and_closes_their_runs(client):
+    """What runs on a worker sees no Ctrl-C: it is asked whether it should go on."""
+    asked = []
+
+    def run_trial(name: str, spec: dict, stopped: Callable[[], bool]) -> str:
+        if name.endswith(".0"):
+            raise KeyboardInterrupt
+        begun = time.monotonic()
+        while not stopped() and time.monotonic() - begun < PATIENCE:
+            pass
+        asked.append(stopped())
+        return "stopped"
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep.search("nodes-gcn", 2, 0, 2, run_trial, print)
+    assert asked == [True]
+    runs = client.search_runs([client.get_experiment_by_name("nodes").experiment_id])
+    assert [run.info.status for run in runs] == ["FAILED"] * 3
+
+
+def test_a_trial_on_a_worker_is_told_when_to_stop(monkeypatch):
+    def send(trial, commit, pool, say, stopped, spec):
+        raise dag.StageFailed("stopped; its run was cancelled" if stopped() else "went on")
+
+    monkeypatch.setattr(sweep.dispatch, "send", send)
+    run_trial = sweep.there(dag.Stage("train@nodes-gcn", ()), "c", "workers", print)
+    assert run_trial("nodes-gcn.0", {}, lambda: True) == "stopped; its run was cancelled"
 
 
 def test_a_failed_trial_says_why_where_stages_print_to_logs_too(project, warm, monkeypatch):

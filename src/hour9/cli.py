@@ -215,7 +215,10 @@ def sweep(asked: argparse.Namespace) -> int:
 
     check_task(asked.task)
     if asked.accept:
-        print("\n".join(sweeps.accept(asked.task)) or "the last sweep found nothing better")
+        print(
+            "\n".join(sweeps.accept(asked.task, asked.candidate))
+            or "the last sweep found nothing better"
+        )
     else:
         sweeps.sweep(
             asked.task, asked.candidate, asked.trials, asked.seed, asked.at_once, asked.pool

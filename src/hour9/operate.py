@@ -149,9 +149,7 @@ def deploy() -> None:
     """Every deployment of prefect.yaml, as `prefect deploy --all` makes it: with the code's newest
     parameters, and all else as the file says."""
     command = [str(Path(sys.executable).with_name("prefect")), "--no-prompt", "deploy", "--all"]
-    # $PWD in the file is the worker's folder: with one here, this one's would be written down.
-    elsewhere = {name: value for name, value in os.environ.items() if name != "PWD"}
-    done = subprocess.run(command, capture_output=True, text=True, env=elsewhere)
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise NotServed(f"prefect deploy --all: {(done.stdout + done.stderr)[-600:]}")
 

@@ -26,7 +26,7 @@ from typing import Any
 from hour9 import dag
 from hour9.params import STATE
 from hour9.registry.lineage import dvc_md5, git
-from hour9.run import warmed
+from hour9.run import gpu_turn, warmed
 from hour9.servers import PrefectServer
 from hour9.stage import die_with_parent
 
@@ -80,7 +80,8 @@ def work_here(name: str) -> None:
         if failed := run_here(name.partition("@")[2], trial):
             raise dag.StageFailed(failed)
         return
-    dag.reproduce(name, say=lambda line: print(line, flush=True), pull=True)
+    with gpu_turn(name):
+        dag.reproduce(name, say=lambda line: print(line, flush=True), pull=True)
     dag.push([name], runs=True)
 
 

@@ -10,13 +10,14 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import psutil
 
@@ -28,6 +29,9 @@ from hour9.warm import WarmProcess
 TIMELINE = STATE / "timeline.jsonl"
 RUN_LOCK = STATE / "run.lock"
 HOLDER = "HOUR9_RUN"  # the process that holds it
+GPU_LOCK = Path(tempfile.gettempdir()) / f"hour9-gpu-{os.getuid()}.lock"  # of all checkouts
+GPU_POLL = 0.5  # seconds
+TRAINS = ("train@", "trial@")
 
 KINDS = {  # in this order an instant is attributed: what counts most of what runs then
     "train": "training",
@@ -170,6 +174,30 @@ def cores() -> int:
 def has_gpu() -> bool:
     """Whether this machine has an NVIDIA GPU that may be used. Asks nobody: Torch takes seconds."""
     return os.environ.get("CUDA_VISIBLE_DEVICES", "all") != "" and Path("/dev/nvidiactl").exists()
+
+
+@contextmanager
+def gpu_turn(stage: str, stopped: Callable[[], bool] = lambda: False) -> Iterator[None]:
+    """Hold this machine's GPU where the stage trains on one: one training at a time, whichever
+    runs, sweeps and workers they belong to. Raises Stopped."""
+    if not (stage.startswith(TRAINS) and has_gpu()):
+        yield
+        return
+    with GPU_LOCK.open("a") as file:
+        while not locked(file):
+            if stopped():
+                raise Stopped("the run was stopped before this stage began")
+            time.sleep(GPU_POLL)
+        yield
+
+
+def locked(file: TextIO) -> bool:
+    """Whether nobody else holds the file's lock: then it is ours."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 class RegistryCheck:

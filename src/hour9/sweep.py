@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import optuna
@@ -60,8 +61,8 @@ class Outcome:
         return max((value for _, value in self.curve), default=float("-inf"))
 
 
-RunTrial = Callable[[str, dict[str, Any]], str]
-"""Runs a trial of this name and spec; what it said where it failed."""
+RunTrial = Callable[[str, dict[str, Any], Callable[[], bool]], str]
+"""Runs a trial of this name and spec, unless stopped; what it said where it failed."""
 
 
 def sweep(
@@ -174,14 +175,21 @@ def search(
     outcomes: list[Outcome] = []
     for closed in reaper.reap():
         say(closed)
-    with parent_run(candidate, trials, seed) as parent, ThreadPoolExecutor(at_once) as threads:
+    stop = Event()
+    with (
+        parent_run(candidate, trials, seed) as parent,
+        ThreadPoolExecutor(at_once) as threads,
+        set_on_error(stop),  # the threads are waited for
+    ):
         while len(outcomes) < trials:
             asked = [study.ask(where) for _ in range(min(at_once, trials - len(outcomes)))]
             past = [
                 {"curve": one.curve, "pruned": one.pruned} for one in outcomes if not one.failed
             ]
             jobs = [
-                threads.submit(attempt, settings, candidate, one, past, parent, run_trial)
+                threads.submit(
+                    attempt, settings, candidate, one, past, parent, run_trial, stop.is_set
+                )
                 for one in asked
             ]
             for one, job in zip(asked, jobs, strict=True):
@@ -205,6 +213,7 @@ def attempt(
     past: list[dict[str, Any]],
     parent: str,
     run_trial: RunTrial,
+    stopped: Callable[[], bool],
 ) -> Outcome:
     """Have one trial run, and read what it brought from its MLflow run."""
     values = settings.model_dump() if asked.number == 0 else rounded(asked.params)
@@ -213,7 +222,7 @@ def attempt(
     client = connect()
     with child_run(candidate, asked.number, values, section, parent) as run_id:
         spec = {"settings": section, "run_id": run_id, "past": past}
-        if failed := run_trial(f"{candidate}.{asked.number}", spec):
+        if failed := run_trial(f"{candidate}.{asked.number}", spec, stopped):
             client.set_terminated(run_id, "FAILED")
             return Outcome(values, failed=failed)
         points = client.get_metric_history(run_id, SCORE)
@@ -244,18 +253,18 @@ def line(number: int, outcomes: list[Outcome]) -> str:
     return f"trial {number}: {what}, best {best:.4f} ({values})"
 
 
-def run_here(name: str, spec: dict[str, Any]) -> str:
+def run_here(name: str, spec: dict[str, Any], stopped: Callable[[], bool] = lambda: False) -> str:
     """A trial in a process of its own on this machine; its last words where it failed."""
     SWEEPS.mkdir(parents=True, exist_ok=True)
-    place = SWEEPS / f"{name}.json"
-    place.write_text(json.dumps(spec))
-    stage = f"trial@{name}"
+    place, stage = SWEEPS / f"{name}.json", f"trial@{name}"
     log = Path(os.environ.get(LOGS, "")) / f"{stage}.log"  # takes what would be printed
-    log.unlink(missing_ok=True)
-    done = subprocess.run(
-        [sys.executable, "-m", "hour9.stage", "trial", name], capture_output=True, text=True
-    )
-    place.unlink()
+    with run.gpu_turn(stage, stopped):
+        place.write_text(json.dumps(spec))
+        log.unlink(missing_ok=True)
+        done = subprocess.run(
+            [sys.executable, "-m", "hour9.stage", "trial", name], capture_output=True, text=True
+        )
+        place.unlink()
     if not done.returncode:
         return ""
     said = log.read_text() if log.exists() else done.stderr or done.stdout
@@ -266,10 +275,10 @@ def run_here(name: str, spec: dict[str, Any]) -> str:
 def there(training: dag.Stage, commit: str, pool: str, say: Callable[[str], None]) -> RunTrial:
     """A trial on a worker of the pool; it needs what the candidate's training needs."""
 
-    def run_trial(name: str, spec: dict[str, Any]) -> str:
+    def run_trial(name: str, spec: dict[str, Any], stopped: Callable[[], bool]) -> str:
         trial = dag.Stage(f"trial@{name}", training.needs)
         try:
-            dispatch.send(trial, commit, pool, lambda line: say(f"{name} {line}"), trial=spec)
+            dispatch.send(trial, commit, pool, lambda line: say(f"{name} {line}"), stopped, spec)
         except dag.StageFailed as error:
             return str(error).splitlines()[0]
         return ""
@@ -317,6 +326,16 @@ def child_run(
 
 
 @contextmanager
+def set_on_error(event: Event) -> Iterator[None]:
+    """Set it where the block does not end well, as by Ctrl-C."""
+    try:
+        yield
+    except BaseException:
+        event.set()
+        raise
+
+
+@contextmanager
 def failed_on_error(run_id: str) -> Iterator[None]:
     """Close the run where the block does not end well."""
     try:
@@ -340,7 +359,8 @@ def keep(
         if value != section[name]
     ]
     SWEEPS.mkdir(parents=True, exist_ok=True)
-    (SWEEPS / f"{task}.json").write_text(json.dumps({"changes": changes}))
+    kept = {"candidate": candidate, "changes": changes}
+    (SWEEPS / f"{task}.json").write_text(json.dumps(kept))
     if not changes:
         say(f"nothing beat what params.yaml says now: {SCORE} {now.score:.4f}")
         return
@@ -367,9 +387,15 @@ def difference(changes: list[str]) -> str:
     return "\n".join(difflib.unified_diff(old, new, name, name, n=0, lineterm=""))
 
 
-def accept(task: str) -> list[str]:
-    """Write the last sweep's best to params.yaml; a line for each change."""
+def accept(task: str, candidate: str = "") -> list[str]:
+    """Write the last sweep's best to params.yaml; a line for each change. Raises NothingToSearch
+    where there was none, or the last one was of another candidate."""
     place = SWEEPS / f"{task}.json"
     if not place.exists():
         raise NothingToSearch(f"no sweep of '{task}' here; hour9 sweep {task} --trials 20")
-    return set_params(json.loads(place.read_text())["changes"])
+    found = json.loads(place.read_text())
+    if candidate not in ("", found["candidate"]):
+        raise NothingToSearch(
+            f"the last sweep of '{task}' was of {found['candidate']}, not of {candidate}"
+        )
+    return set_params(found["changes"])

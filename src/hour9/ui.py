@@ -11,7 +11,6 @@ import subprocess
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack
-from pathlib import Path
 from typing import NoReturn
 
 from hour9 import operate
@@ -50,7 +49,6 @@ def serve(prefect_port: int, mlflow_port: int, report_port: int) -> int:
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"{prefect},http://localhost:{prefect_port}",
         "HOUR9_MLFLOW_URL": mlflow,
         ADDRESS: f"http://{HOST}:{report_port}",
-        "PWD": str(Path.cwd()),  # the folder that prefect.yaml lets a worker work in
     }
     os.environ.setdefault("HOUR9_POOL", "gpu" if has_gpu() else "cpu")
     connect()  # makes the database before the server looks at it

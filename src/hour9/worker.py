@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from hour9.operate import POOLS
+from hour9.run import one_run
 from hour9.servers import HOST, prefect_environment
 
 BIN = Path(sys.prefix) / "bin"
@@ -27,29 +28,29 @@ def main() -> int:
     """Make the workspace, then become the worker."""
     if len(sys.argv) != 2 or sys.argv[1] not in POOLS:
         sys.exit(f"usage: python -m hour9.worker {'|'.join(POOLS)}")
+    repository, revision = os.environ.get("HOUR9_REPOSITORY"), os.environ.get("HOUR9_REVISION")
+    if not repository:
+        sys.exit("set HOUR9_REPOSITORY to the project's git repository")
     workspace = Path(os.environ.get("HOUR9_WORKSPACE", ".")).absolute()
-    try:
-        check_out(
-            workspace, os.environ["HOUR9_REPOSITORY"], os.environ.get("HOUR9_REVISION", "HEAD")
-        )
-    except KeyError as missing:
-        sys.exit(f"set {missing.args[0]} to the project's git repository")
-    except NoWorkspace as error:
-        sys.exit(str(error))
+    workspace.mkdir(parents=True, exist_ok=True)
     os.chdir(workspace)
     prefect_environment()
-    os.environ |= {"PWD": str(workspace), "PYTHONPATH": str(workspace / "src")}
+    os.environ["PYTHONPATH"] = str(workspace / "src")
     os.environ.setdefault("PREFECT_WORKER_WEBSERVER_HOST", HOST)  # says whether it still polls
-    if remote := os.environ.get("HOUR9_REMOTE"):
-        share(remote)
+    with one_run():  # the other pool's worker may be at work in the same clone
+        try:
+            check_out(repository, revision or "HEAD")
+        except NoWorkspace as error:
+            sys.exit(str(error))
+        if remote := os.environ.get("HOUR9_REMOTE"):
+            share(remote)
     command = ["prefect", "worker", "start", "--pool", sys.argv[1], "--type", "process"]
     os.execv(BIN / "prefect", [*command, "--with-healthcheck"])
 
 
-def check_out(workspace: Path, repository: str, revision: str) -> None:
-    """The revision's files in the workspace; what git ignores (data, models, caches) stays."""
-    workspace.mkdir(parents=True, exist_ok=True)
-    git = ["git", "-C", str(workspace), "-c", "safe.directory=*"]
+def check_out(repository: str, revision: str) -> None:
+    """The revision's files in this folder; what git ignores (data, models, caches) stays."""
+    git = ["git", "-c", "safe.directory=*"]
     # The checkout that a container mounts belongs to another user, which the git that sends from
     # it has to be told too.
     sender = "git -c 'safe.directory=*' upload-pack"
@@ -62,7 +63,7 @@ def check_out(workspace: Path, repository: str, revision: str) -> None:
         done = subprocess.run([*git, *command], capture_output=True, text=True)
         if done.returncode:
             raise NoWorkspace(f"git {' '.join(command)}: {done.stderr.strip()}")
-    venv = workspace / ".venv"  # the stages' commands name it
+    venv = Path(".venv")  # the stages' commands name it
     if not venv.exists():
         venv.symlink_to(sys.prefix)
 
