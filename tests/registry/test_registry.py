@@ -5,9 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from ruamel.yaml import YAML
 
 from hour9.config import set_params
+from hour9.registry.packages import Unusable
 
 
 def test_the_road_ends_in_a_version_that_carries_its_lineage(registered, project, client):
@@ -73,6 +75,20 @@ def test_a_lost_run_is_rebuilt_from_the_outs(registered, project, client):
     assert rebuilt.data.params == run.data.params
     history = [client.get_metric_history(r.info.run_id, "validation") for r in (run, rebuilt)]
     assert [p.value for p in history[0]] == [p.value for p in history[1]]
+
+
+def test_a_package_that_cannot_answer_becomes_no_version(registered, project, client, monkeypatch):
+    from hour9.register import register
+    from hour9.registry import versions
+
+    experiment = client.get_experiment_by_name("taxi").experiment_id
+    packages = client.search_logged_models([experiment])
+    client.delete_registered_model("taxi")
+    monkeypatch.setattr(versions, "CODE", [name for name in versions.CODE if name != "task.py"])
+    with pytest.raises(Unusable, match=r"taxi-qlearning is not .*No module named 'hour9.task'"):
+        register("taxi")
+    assert client.search_model_versions("name = 'taxi'") == []
+    assert len(client.search_logged_models([experiment])) == len(packages)
 
 
 def test_a_model_of_other_data_is_neither_registered_nor_shown(registered, project, client):
