@@ -138,17 +138,35 @@ def process(tool: str, *arguments: str, name: str = "") -> Iterator[subprocess.P
             start_new_session=True,
             preexec_fn=die_with_parent,
         )
-    try:
-        yield running
-    finally:
+    with killed_with_us(running.pid):
         try:
-            os.killpg(running.pid, signal.SIGTERM)
-            running.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            os.killpg(running.pid, signal.SIGKILL)
-            running.wait()
-        except ProcessLookupError:
-            running.wait()
+            yield running
+        finally:
+            try:
+                os.killpg(running.pid, signal.SIGTERM)
+                running.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                os.killpg(running.pid, signal.SIGKILL)
+                running.wait()
+            except ProcessLookupError:
+                running.wait()
+
+
+@contextmanager
+def killed_with_us(group: int) -> Iterator[None]:
+    """What is left of the process group is killed after the block, or when this process dies in it.
+
+    `die_with_parent` reaches the tool alone, not what it started. Here a shell waits at a pipe,
+    which the kernel closes when this process is gone, by SIGKILL too.
+    """
+    with subprocess.Popen(
+        ["sh", "-c", 'read _; kill -9 "-$1"', "sh", str(group)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ):
+        yield
 
 
 def log_of(tool: str, name: str) -> Path:
