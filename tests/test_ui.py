@@ -29,6 +29,7 @@ from hour9.config import set_params
 from hour9.pages import ADDRESS
 from hour9.servers import NotServed, PrefectServer, check_free, free_port
 from hour9.stage import LOGS, WARM
+from hour9.ui import stop_when_told
 
 PATIENCE = 180  # seconds: a dead run is missed after 90
 MONITOR = "monitor/monitor"
@@ -413,3 +414,26 @@ def test_a_port_that_is_taken_is_refused_with_the_way_out():
         port = other.getsockname()[1]
         with pytest.raises(NotServed, match=f"port {port} is taken; .* UI=--prefect-port=N"):
             check_free(port, "--prefect-port")
+
+
+@pytest.fixture
+def own_signals() -> Iterator[None]:
+    """The test may change what signals do here."""
+    told = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {one: signal.signal(one, signal.SIG_DFL) for one in told}
+    yield
+    for one, handler in before.items():
+        signal.signal(one, handler)
+
+
+@pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_ctrl_c_a_kill_and_a_terminal_that_closes_stop_the_ui_in_order(own_signals, told):
+    stop_when_told()
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(told)
+
+
+def test_under_nohup_the_ui_outlives_its_terminal(own_signals):
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    stop_when_told()
+    signal.raise_signal(signal.SIGHUP)

@@ -38,8 +38,7 @@ def serve(prefect_port: int, mlflow_port: int, report_port: int) -> int:
     ports = {"prefect": prefect_port, "mlflow": mlflow_port, "report": report_port}
     for name, port in ports.items():
         check_free(port, f"--{name}-port")
-    for stop in (signal.SIGINT, signal.SIGTERM):  # a shell's background job ignores the first
-        signal.signal(stop, signal.default_int_handler)
+    stop_when_told()
     prefect_environment()
     mlflow_environment()
     os.environ |= {
@@ -87,6 +86,15 @@ def serve(prefect_port: int, mlflow_port: int, report_port: int) -> int:
             watch(servers, workers)
         except KeyboardInterrupt:
             return 0
+
+
+def stop_when_told() -> None:
+    """Ctrl-C, SIGTERM and a terminal that closes all end it in order."""
+    stops = [signal.SIGINT, signal.SIGTERM]  # a shell's background job ignores the first
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup has it
+        stops.append(signal.SIGHUP)
+    for stop in stops:
+        signal.signal(stop, signal.default_int_handler)
 
 
 class Worker:
