@@ -29,7 +29,7 @@ from hour9.config import set_params
 from hour9.pages import ADDRESS
 from hour9.servers import NotServed, PrefectServer, check_free, free_port
 from hour9.stage import LOGS, WARM
-from hour9.ui import stop_when_told
+from hour9.ui import serve, stop_when_told
 
 PATIENCE = 180  # seconds: a dead run is missed after 90
 MONITOR = "monitor/monitor"
@@ -144,6 +144,12 @@ def test_every_pool_has_a_worker_and_the_gpu_a_limit(ui):
         assert workers[0]["status"] == "ONLINE"
     limits = ask(f"{ui.api}/v2/concurrency_limits/filter", {})
     assert {limit["name"]: limit["limit"] for limit in limits}["gpu"] == 1
+
+
+def test_a_second_ui_in_the_same_clone_is_refused_and_says_where_the_first_is(ui):
+    taken = int(ui.mlflow.rpartition(":")[2])
+    with pytest.raises(NotServed, match=f"already running at {ui.prefect}; stop it first"):
+        serve(free_port(), taken, free_port())
 
 
 def test_another_page_in_the_persons_browser_may_not_ask(ui):

@@ -9,8 +9,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import NoReturn
 
 from hour9 import operate
@@ -26,12 +26,28 @@ from hour9.servers import (
     mlflow_environment,
     prefect_environment,
     process,
+    running_ui,
     wait_for,
 )
+from hour9.stage import AlreadyRunning, only_one
 
 AGAIN = 120  # seconds in which a worker that died for the third time is not started any more
 
 
+@contextmanager
+def only_ui() -> Iterator[None]:
+    """Raises NotServed where this checkout is served already: both would write to one database."""
+    with ExitStack() as held:
+        try:
+            held.enter_context(only_one("ui"))
+        except AlreadyRunning as error:
+            at = running_ui().get("prefect", "").removesuffix("/api")  # nothing while it starts
+            told = f"already running at {at}; stop it first" if at else f"hour9 ui is {error}"
+            raise NotServed(told) from None
+        yield
+
+
+@only_ui()
 def serve(prefect_port: int, mlflow_port: int, report_port: int) -> int:
     """Start servers and workers, say where they are, and stay until stopped."""
     prefect, mlflow = f"http://{HOST}:{prefect_port}", f"http://{HOST}:{mlflow_port}"
