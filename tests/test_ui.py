@@ -29,7 +29,7 @@ from hour9.config import set_params
 from hour9.pages import ADDRESS
 from hour9.servers import NotServed, PrefectServer, check_free, free_port
 from hour9.stage import LOGS, WARM
-from hour9.ui import serve, stop_when_told
+from hour9.ui import has_worker, serve, stop_when_told
 
 PATIENCE = 180  # seconds: a dead run is missed after 90
 MONITOR = "monitor/monitor"
@@ -144,6 +144,18 @@ def test_every_pool_has_a_worker_and_the_gpu_a_limit(ui):
         assert workers[0]["status"] == "ONLINE"
     limits = ask(f"{ui.api}/v2/concurrency_limits/filter", {})
     assert {limit["name"]: limit["limit"] for limit in limits}["gpu"] == 1
+
+
+def test_a_pool_that_a_person_paused_is_served_and_one_without_workers_is_not(ui):
+    def served() -> bool:
+        with urllib.request.urlopen(f"{ui.api}/work_pools/own") as answer:
+            return has_worker(answer.read())
+
+    ask(f"{ui.api}/work_pools/", {"name": "own", "type": "process"})
+    assert not served()
+    ask(f"{ui.api}/work_pools/own", {"is_paused": True}, "PATCH")
+    assert served()
+    ask(f"{ui.api}/work_pools/own", method="DELETE")
 
 
 def test_a_second_ui_in_the_same_clone_is_refused_and_says_where_the_first_is(ui):

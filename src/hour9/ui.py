@@ -159,5 +159,5 @@ def watch(servers: dict[str, subprocess.Popen[bytes]], workers: Iterable[Worker]
 
 
 def has_worker(pool: bytes) -> bool:
-    """Whether a worker takes the pool's runs."""
-    return json.loads(pool)["status"] == "READY"
+    """Whether a worker takes the pool's runs, or will once the person who paused it lets it."""
+    return json.loads(pool)["status"] in ("READY", "PAUSED")
