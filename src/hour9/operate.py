@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ POOLS = {"cpu": "what trains on processors, and all that decides", "gpu": "what 
 TRAINING = ("pipeline", "transformers", "graphs", "rl")  # deployments that may use a GPU
 SILENCE = 90  # seconds without a heartbeat (they come each 30) after which a run is dead
 START = 900  # seconds that a worker may take between accepting a run and starting it
+SET_UP = "set-up"  # tag of the runs that a set-up asks for
 
 SCHEDULE = {"schedule", "active", "parameters", "slug", "max_scheduled_runs"}
 
@@ -56,6 +57,7 @@ def set_up() -> None:
         asyncio.run(move_to(pool))
     finally:  # nobody knows any more how it was, should this fail half way
         asyncio.run(put_back(left))
+    asyncio.run(close_what_died())
 
 
 async def make_all() -> None:
@@ -224,6 +226,29 @@ async def move_to(pool: str) -> None:
         for name in TRAINING:
             deployment = await client.read_deployment_by_name(f"pipeline/{name}")
             await client.update_deployment(deployment.id, DeploymentUpdate(work_pool_name=pool))
+
+
+async def close_what_died() -> None:
+    """Let `reap` run now, and once more when what fell silent has been crashed.
+
+    A server that starts again hears of that too, but for 15 minutes starts no deployment for it.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter
+    from prefect.states import Scheduled
+
+    by_us = FlowRunFilter.model_validate(
+        {"tags": {"all_": [SET_UP]}, "state": {"type": {"any_": ["SCHEDULED"]}}}
+    )
+    async with get_client() as client:
+        for waiting in await client.read_flow_runs(flow_run_filter=by_us):
+            await client.delete_flow_run(waiting.id)  # of a set-up before this one
+        reap = await client.read_deployment_by_name("reap/reap")
+        for seconds in (0, SILENCE + 60):
+            at = datetime.now(UTC) + timedelta(seconds=seconds)
+            await client.create_flow_run_from_deployment(
+                reap.id, state=Scheduled(scheduled_time=at), tags=[SET_UP]
+            )
 
 
 if __name__ == "__main__":
