@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import urllib.error
@@ -93,6 +94,34 @@ def test_a_worker_takes_a_checkout_that_belongs_to_somebody_else(tmp_path, monke
     monkeypatch.chdir(tmp_path / "ours")
     check_out(str(theirs), "HEAD")
     assert Path(".git").exists()
+
+
+def test_a_worker_that_a_shell_put_into_the_background_can_be_interrupted(tmp_path):
+    """By itself too: Prefect's worker does so where it is told to end."""
+    git("init", "-q", str(tmp_path))
+    as_me = ["-c", "user.name=t", "-c", "user.email=t@t"]
+    git("-C", str(tmp_path), *as_me, "commit", "-q", "--allow-empty", "-m", "all")
+    prefect = tmp_path / "bin/prefect"
+    prefect.parent.mkdir()
+    prefect.write_text("#!/bin/sh\nkill -INT $$\necho goes on\n")
+    prefect.chmod(0o755)
+    become = (
+        "import pathlib, signal; from hour9 import worker\n"
+        "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        f"worker.BIN = pathlib.Path({str(prefect.parent)!r})\n"
+        "worker.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", become, "cpu"],
+        env={
+            "PATH": os.environ["PATH"],
+            "HOUR9_REPOSITORY": str(tmp_path),
+            "HOUR9_WORKSPACE": str(tmp_path / "workspace"),
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert (done.stdout, done.returncode) == ("", -signal.SIGINT), done.stderr
 
 
 def test_the_image_file_is_clean():

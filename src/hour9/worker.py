@@ -8,6 +8,7 @@ ends (`flows/pipeline.py`); what others made comes from there.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +45,8 @@ def main() -> int:
             sys.exit(str(error))
         if remote := os.environ.get("HOUR9_REMOTE"):
             share(remote)
+    # Prefect answers SIGTERM by SIGINT, which a shell's background job ignores.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     command = ["prefect", "worker", "start", "--pool", sys.argv[1], "--type", "process"]
     os.execv(BIN / "prefect", [*command, "--with-healthcheck"])
 
