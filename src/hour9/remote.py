@@ -120,7 +120,7 @@ def serve(pool: str, limit: int) -> int:
     os.environ |= {
         WORKER: name,
         PACKAGES: dvc_md5(Path("requirements.lock")),
-        "HOUR9_ROOT": str(clone),  # for prefect.yaml
+        "HOUR9_ROOT": str(clone),  # for what `deploy` wrote
         "PYTHONPATH": str(clone / "src"),
     }
     deploy(pool)
