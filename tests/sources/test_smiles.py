@@ -51,6 +51,8 @@ def test_esol_as_published_is_esol_as_arrays():
         ("smiles,target\nCCO,1.0\n,2.0\n", "column smiles: nothing stands in line 3"),
         ("formula,target\nCCO,1.0\n", "needs a column smiles or mol; it has formula, target"),
         ("smiles,price\nCCO,1.0\n", "needs a column target or measured .*; it has smiles, price"),
+        ("smiles,target\nCCO,1.0\n\n\nXX,2.0\n", "no molecule .* in line 5"),
+        (f"smiles,target\n{'C' * 30_000},1.0\n", "no molecule .* in line 2"),
         ("smiles,target\n", "holds no molecules"),
         ("", "is no table: No columns"),
     ],

@@ -56,9 +56,6 @@ def ingest(source: Source) -> Tables:
         tables = read_atlas(source)
     elif source.kind == "path":
         tables = read_path(source)
-        if source.fold >= 0:
-            cases = tables["cases"]
-            cases["split"] = in_folds(cases["target"], source.fold, source.seed)
     else:
         raise UnknownName(f"molecules reads no source '{source.kind}'; it reads embedded, path")
     cases = tables["cases"]
@@ -73,8 +70,12 @@ def read_path(source: Source) -> Tables:
     root = Path(source.root)
     for ending, read in (("csv", read_smiles), ("npz", read_arrays)):
         if (path := root / f"{source.name}.{ending}").exists():
-            return read_molecules(read(path), source.seed)
-    return read_tudataset(root, source.name)
+            return read_molecules(read(path), source.seed, source.fold)
+    tables = read_tudataset(root, source.name)
+    if source.fold >= 0:
+        cases = tables["cases"]
+        cases["split"] = in_folds(cases["target"], source.fold, source.seed)
+    return tables
 
 
 def has_classes(cases: pd.DataFrame) -> bool:

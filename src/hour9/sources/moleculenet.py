@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
-from hour9.sources.splits import at_random
+from hour9.sources.splits import at_random, in_folds
 from hour9.sources.tudataset import BadFile
 from hour9.task import Tables
 from hour9.wording import some
@@ -51,8 +51,10 @@ NUMBERS, TEXT = "biuf", "U"  # NumPy's kinds of types
 SHARES = (0.8, 0.1)  # train and validation; the rest is test, as in MoleculeNet
 
 
-def read_molecules(arrays: dict[str, NDArray], seed: int) -> Tables:
-    """The tables of one set, split at random by `seed`; the same molecule stays in one split."""
+def read_molecules(arrays: dict[str, NDArray], seed: int, fold: int = -1) -> Tables:
+    """The tables of one set, split at random by `seed`, or in folds; the same molecule stays in
+    one split."""
+    target = pd.Series(targets(arrays["y"]))
     count = len(arrays["y"])
     case = np.arange(count).astype(str)
     nodes, edges = np.diff(arrays["node_ptr"]), np.diff(arrays["edge_ptr"])
@@ -76,8 +78,10 @@ def read_molecules(arrays: dict[str, NDArray], seed: int) -> Tables:
         "cases": pd.DataFrame(
             {
                 "case": case,
-                "split": deal(arrays["group"], seed),
-                "target": targets(arrays["y"]),
+                "split": deal(arrays["group"], seed)
+                if fold < 0
+                else in_folds(target, fold, seed, arrays["group"]),
+                "target": target,
             }
         ),
     }

@@ -29,6 +29,7 @@ TARGETS = (
     "HIV_active",
 )
 FIRST_LINE = 2  # the first one holds the columns' names
+LONGEST = 3000  # characters of a molecule: RDKit goes down with one of 30,000
 
 
 def read_smiles(path: Path) -> dict[str, NDArray]:
@@ -41,7 +42,7 @@ def read_smiles(path: Path) -> dict[str, NDArray]:
     written, y = read_columns(path)
     with BlockLogs():  # it would print each line that it cannot read, and why
         found = [graph_of(text) for text in written]
-    if wrong := [line for line, graph in enumerate(found, FIRST_LINE) if graph is None]:
+    if wrong := [line for line, graph in zip(written.index, found, strict=True) if graph is None]:
         raise BadFile(
             f"{path}: no molecule that RDKit can read stands in line {some(wrong)}; take them out"
         )
@@ -62,7 +63,7 @@ def graph_of(text: str) -> Data | None:
     from rdkit.Chem import MolFromSmiles
     from torch_geometric.utils import from_smiles
 
-    if MolFromSmiles(text) is None:  # of which PyG makes an empty graph
+    if len(text) > LONGEST or MolFromSmiles(text) is None:  # of which PyG makes an empty graph
         return None
     try:
         graph = from_smiles(text)
@@ -71,12 +72,14 @@ def graph_of(text: str) -> Data | None:
     return graph if graph.num_nodes else None
 
 
-def read_columns(path: Path) -> tuple[list[str], NDArray]:
-    """The molecules as they are written, and what to find of each."""
+def read_columns(path: Path) -> tuple[pd.Series, NDArray]:
+    """The molecules as they are written, by their lines, and what to find of each."""
     try:
-        table = pd.read_csv(path)
+        table = pd.read_csv(path, skip_blank_lines=False)
     except ValueError as error:  # pandas' own among them
         raise BadFile(f"{path} is no table: {error}") from None
+    table.index += FIRST_LINE
+    table = table.dropna(how="all")  # blank lines
     names = []
     for wanted in (MOLECULES, TARGETS):
         if (name := next((name for name in wanted if name in table), None)) is None:
@@ -84,9 +87,9 @@ def read_columns(path: Path) -> tuple[list[str], NDArray]:
                 f"{path} needs a column {' or '.join(wanted)}; it has {', '.join(table.columns)}"
             )
         names.append(name)
-        if empty := (np.flatnonzero(table[name].isna()) + FIRST_LINE).tolist():
+        if empty := table.index[table[name].isna()].tolist():
             raise BadFile(f"{path}, column {name}: nothing stands in line {some(empty)}")
     if table.empty:
         raise BadFile(f"{path} holds no molecules")
     y = table[names[1]].to_numpy()
-    return table[names[0]].astype(str).tolist(), y.astype(str) if y.dtype.kind == "O" else y
+    return table[names[0]].astype(str), y.astype(str) if y.dtype.kind == "O" else y

@@ -80,9 +80,12 @@ def at_random(count: int, train: float, validation: float, seed: int) -> NDArray
     return found.astype(object)
 
 
-def in_folds(target: pd.Series, fold: int, seed: int) -> NDArray[np.object_]:
+def in_folds(
+    target: pd.Series, fold: int, seed: int, group: NDArray[np.int64] | None = None
+) -> NDArray[np.object_]:
     """A split for each case: of ten parts with equal shares of each class, part `fold` is for test,
-    the next one for validation. The ten folds make a cross-validation.
+    the next one for validation. The ten folds make a cross-validation. Cases of one `group` are in
+    one part, as far as that goes with the shares.
 
     Raises SourceRefused where a class has too few cases, or the targets are no classes.
     """
@@ -94,10 +97,11 @@ def in_folds(target: pd.Series, fold: int, seed: int) -> NDArray[np.object_]:
         raise SourceRefused(
             f"{FOLDS} folds need as many cases of each class, but {some(scarce)}; set fold to -1"
         )
-    from sklearn.model_selection import StratifiedKFold
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
     found = np.full(len(target), "train", dtype=object)
-    parts = StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(target, target)
+    kind = StratifiedKFold if group is None else StratifiedGroupKFold
+    parts = kind(FOLDS, shuffle=True, random_state=seed).split(target, target, group)
     for number, (_, part) in enumerate(parts):
         if number == fold:
             found[part] = "test"
