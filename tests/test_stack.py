@@ -23,7 +23,7 @@ from hour9.config import set_params
 from hour9.registry.lineage import dvc_md5
 from hour9.servers import free_port
 from hour9.stage import LOGS, WARM
-from hour9.worker import check_out
+from hour9.worker import prepare
 
 BIN = Path(sys.prefix) / "bin"
 S3 = ("S3_ENDPOINT", "S3_KEY", "S3_SECRET", "MLFLOW_ARTIFACTS", "HOUR9_REMOTE")
@@ -92,7 +92,7 @@ def test_a_worker_takes_a_checkout_that_belongs_to_somebody_else(tmp_path, monke
         os.chown(path, 1234, 1234)
     (tmp_path / "ours").mkdir()
     monkeypatch.chdir(tmp_path / "ours")
-    check_out(str(theirs), "HEAD")
+    prepare(str(theirs), "HEAD", remote="")
     assert Path(".git").exists()
 
 
@@ -122,6 +122,29 @@ def test_a_worker_that_a_shell_put_into_the_background_can_be_interrupted(tmp_pa
         text=True,
     )
     assert (done.stdout, done.returncode) == ("", -signal.SIGINT), done.stderr
+
+
+def test_a_worker_keeps_what_runs_made_until_there_is_a_new_commit(tmp_path, monkeypatch):
+    source, params = tmp_path / "source", Path("params.yaml")
+    git("init", "-q", str(source))
+
+    def commit(text: str) -> None:
+        (source / params).write_text(text)
+        git("-C", str(source), "add", ".")
+        as_me = ["-c", "user.name=t", "-c", "user.email=t@t"]
+        git("-C", str(source), *as_me, "commit", "-qm", text)
+
+    (tmp_path / "workspace").mkdir()
+    monkeypatch.chdir(tmp_path / "workspace")
+    commit("as committed")
+    prepare(str(source), "HEAD", remote="")
+    assert params.read_text() == "as committed"
+    params.write_text("as a run set it")
+    prepare(str(source), "HEAD", remote="")
+    assert params.read_text() == "as a run set it"
+    commit("as committed since")
+    prepare(str(source), "HEAD", remote="")
+    assert params.read_text() == "as committed since"
 
 
 def test_the_image_file_is_clean():

@@ -237,13 +237,17 @@ async def close_what_died() -> None:
     from prefect.client.schemas.filters import FlowRunFilter
     from prefect.states import Scheduled
 
-    by_us = FlowRunFilter.model_validate(
-        {"tags": {"all_": [SET_UP]}, "state": {"type": {"any_": ["SCHEDULED"]}}}
-    )
     async with get_client() as client:
+        reap = await client.read_deployment_by_name("reap/reap")
+        by_us = FlowRunFilter.model_validate(
+            {
+                "deployment_id": {"any_": [reap.id]},
+                "tags": {"all_": [SET_UP]},
+                "state": {"type": {"any_": ["SCHEDULED"]}},
+            }
+        )
         for waiting in await client.read_flow_runs(flow_run_filter=by_us):
             await client.delete_flow_run(waiting.id)  # of a set-up before this one
-        reap = await client.read_deployment_by_name("reap/reap")
         for seconds in (0, SILENCE + 60):
             at = datetime.now(UTC) + timedelta(seconds=seconds)
             await client.create_flow_run_from_deployment(

@@ -394,7 +394,7 @@ def accept(task: str, candidate: str = "") -> list[str]:
     if not place.exists():
         raise NothingToSearch(f"no sweep of '{task}' here; hour9 sweep {task} --trials 20")
     found = json.loads(place.read_text())
-    if candidate not in ("", found["candidate"]):
+    if candidate not in ("", found.get("candidate", candidate)):  # older ones do not say
         raise NothingToSearch(
             f"the last sweep of '{task}' was of {found['candidate']}, not of {candidate}"
         )

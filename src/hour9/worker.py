@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 from hour9.operate import POOLS
@@ -38,44 +39,70 @@ def main() -> int:
     prefect_environment()
     os.environ["PYTHONPATH"] = str(workspace / "src")
     os.environ.setdefault("PREFECT_WORKER_WEBSERVER_HOST", HOST)  # says whether it still polls
-    with one_run():  # the other pool's worker may be at work in the same clone
-        try:
-            check_out(repository, revision or "HEAD")
-        except NoWorkspace as error:
-            sys.exit(str(error))
-        if remote := os.environ.get("HOUR9_REMOTE"):
-            share(remote)
+    try:
+        prepare(repository, revision or "HEAD", os.environ.get("HOUR9_REMOTE", ""))
+    except NoWorkspace as error:
+        sys.exit(str(error))
     # Prefect answers SIGTERM by SIGINT, which a shell's background job ignores.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     command = ["prefect", "worker", "start", "--pool", sys.argv[1], "--type", "process"]
     os.execv(BIN / "prefect", [*command, "--with-healthcheck"])
 
 
-def check_out(repository: str, revision: str) -> None:
-    """The revision's files in this folder; what git ignores (data, models, caches) stays."""
-    git = ["git", "-c", "safe.directory=*"]
+def prepare(repository: str, revision: str, remote: str) -> None:
+    """Bring this folder to the revision. Where it is there already, what runs made stays."""
+    commit = fetch(repository, revision)
+    new = commit != head()
+    with one_run() if new else nullcontext():  # the other pool's worker may be at work here
+        if new:
+            check_out(commit)
+        if remote:
+            share(remote, pull=new)
+
+
+def fetch(repository: str, revision: str) -> str:
+    """The revision's commit, brought to this folder's repository."""
     # The checkout that a container mounts belongs to another user, which the git that sends from
     # it has to be told too.
     sender = "git -c 'safe.directory=*' upload-pack"
     told = [f"--upload-pack={sender}"] if Path(repository).is_dir() else []
-    for command in (
-        ["init", "--quiet"],
-        ["fetch", "--quiet", *told, repository, revision],
-        ["checkout", "--quiet", "--force", "--detach", "FETCH_HEAD"],
-    ):
-        done = subprocess.run([*git, *command], capture_output=True, text=True)
-        if done.returncode:
-            raise NoWorkspace(f"git {' '.join(command)}: {done.stderr.strip()}")
+    git("init", "--quiet")
+    git("fetch", "--quiet", *told, repository, revision)
+    return git("rev-parse", "FETCH_HEAD")
+
+
+def head() -> str:
+    """The commit that is checked out; nothing in a new folder."""
+    try:
+        return git("rev-parse", "--verify", "--quiet", "HEAD")
+    except NoWorkspace:
+        return ""
+
+
+def check_out(commit: str) -> None:
+    """Its files in this folder; what git ignores (data, models, caches) stays."""
+    git("checkout", "--quiet", "--force", "--detach", commit)
     venv = Path(".venv")  # the stages' commands name it
     if not venv.exists():
         venv.symlink_to(sys.prefix)
 
 
-def share(remote: str) -> None:
-    """Take the remote as DVC's, and what it has of this revision."""
+def git(*words: str) -> str:
+    """What git says. Raises NoWorkspace."""
+    command = ["git", "-c", "safe.directory=*", *words]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise NoWorkspace(f"git {' '.join(words)}: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+def share(remote: str, pull: bool) -> None:
+    """Take the remote as DVC's and, with `pull`, what it has of this revision."""
     dvc = str(BIN / "dvc")
     subprocess.run([dvc, "remote", "add", "--local", "-q", "-f", "-d", REMOTE, remote], check=True)
     os.environ["HOUR9_PUSH"] = "true"
+    if not pull:
+        return
     done = subprocess.run([dvc, "pull", "-q", "--run-cache", "--allow-missing"], check=False)
     if done.returncode:
         print("the remote has not all of this revision yet: runs make it", flush=True)

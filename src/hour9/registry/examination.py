@@ -10,7 +10,7 @@ from typing import Any
 
 from hour9.gates import AT_PROMOTION, GATES
 from hour9.gates.verdict import PASS, Verdict
-from hour9.params import DATA, MODELS, read_params
+from hour9.params import DATA, MODELS, REPORTS, read_params
 from hour9.registry.journal import Entry
 from hour9.registry.lineage import dvc_md5, git_state
 from hour9.registry.packages import Package, Unusable, answer_times, check_bytes, score, unpack
@@ -102,7 +102,7 @@ def staleness(version: Any, verdicts: list[Verdict]) -> list[str]:
         found.append("stale: params.yaml has other settings for its candidate now")
     if other := other_thresholds(task, verdicts):
         found.append(f"stale: params.yaml now asks otherwise for {', '.join(other)}")
-    if not found and section is not None and (MODELS / task / candidate).exists():
+    if not found and section is not None and lie_here(task, candidate):
         found += other_code(version)
     if tags.get("hour9.git_dirty") != "false" and not vouched(version):
         found.append("it was made from a tree with changes that no commit holds")
@@ -132,6 +132,12 @@ def other_code(version: Any) -> list[str]:
     return []
 
 
+def lie_here(task: str, candidate: str) -> bool:
+    """Whether the candidate's outs are here to compare with."""
+    outs = DATA / task, MODELS / task / candidate, REPORTS / task / candidate / "gates.json"
+    return all(out.exists() for out in outs)
+
+
 def stale_stages(candidate: str) -> list[str]:
     """What DVC would run again of a candidate."""
     from hour9 import dag
@@ -148,6 +154,8 @@ def vouched(version: Any) -> bool:
     tags, state = version.tags, git_state()
     candidate = tags["hour9.candidate"]
     if state["git_dirty"] != "false" or candidate not in read_params()["candidates"]:
+        return False
+    if not lie_here(version.name, candidate):
         return False
     if judged(version.name, candidate).identity != tags["hour9.identity"]:
         return False
