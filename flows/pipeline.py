@@ -85,7 +85,7 @@ def room_here(stage: str, place: int, slots: run.Slots) -> Iterator[None]:
 def gpu_for(stage: str) -> Iterator[None]:
     """Hold the GPU's slot of the server where the stage trains on one: of all clones and persons
     that share the server, one trains at a time. Where there is no such limit, `gpu_turn` holds."""
-    if stage.startswith("train@") and run.has_gpu():
+    if run.on_gpu(stage):
         with concurrency(gpu_limit()):
             yield
     else:

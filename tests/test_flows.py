@@ -86,6 +86,25 @@ def test_however_a_run_ends_badly_its_trainings_are_closed(flows):
             assert hooks == [close_trainings]
 
 
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ({}, "everything"),
+        ({"topic": "rl", "candidate": "cartpole-dqn"}, "rl/cartpole-dqn"),
+        (
+            {"settings": ["candidates.nodes-gcn.learning_rate=0.02"]},
+            "everything learning_rate=0.02",
+        ),
+        ({"task": "sentiment", "settings": ["a.root=../data/sst2"]}, "sentiment root=../data/sst2"),
+    ],
+)
+def test_a_run_is_named_after_what_it_does(flows, monkeypatch, given, name):
+    unchosen = {"topic": "all", "task": "all", "candidate": "all", "settings": []}
+    run = SimpleNamespace(flow_run=SimpleNamespace(parameters=unchosen | given))
+    monkeypatch.setattr(flows.pipeline, "runtime", run)
+    assert flows.pipeline.run_name() == name
+
+
 def test_a_pool_that_nobody_serves_is_refused_where_nothing_is_stale_too(flows, monkeypatch):
     here = flows.pipeline
 

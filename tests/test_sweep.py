@@ -73,6 +73,9 @@ def test_the_best_is_offered_and_written_only_when_it_is_accepted(project):
     assert len(sweep.accept("nodes")) == 1
     assert read_params()["candidates"]["nodes-gcn"]["learning_rate"] == 0.02
 
+    (sweep.SWEEPS / "nodes.json").write_text('{"changes": []}')  # as an older version kept it
+    assert sweep.accept("nodes", "nodes-gat") == []
+
     failed = sweep.Outcome(now.values, failed="out of memory")
     sweep.keep("nodes", "nodes-gcn", sweep.Outcome({"l2": 0.01}, [(1, 0.6)]), failed, said.append)
     assert "what params.yaml says now failed: out of memory" in said

@@ -91,9 +91,7 @@ def one_run(say: Callable[[str], None] = print) -> Iterator[Run]:
         return
     STATE.mkdir(exist_ok=True)
     with RUN_LOCK.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not locked(file):
             file.seek(0)
             say(f"waits for another run of this checkout: {file.read().strip() or 'unknown'}")
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -176,11 +174,16 @@ def has_gpu() -> bool:
     return os.environ.get("CUDA_VISIBLE_DEVICES", "all") != "" and Path("/dev/nvidiactl").exists()
 
 
+def on_gpu(stage: str) -> bool:
+    """Whether the stage trains, and there is a GPU for it here."""
+    return stage.startswith(TRAINS) and has_gpu()
+
+
 @contextmanager
 def gpu_turn(stage: str, stopped: Callable[[], bool] = lambda: False) -> Iterator[None]:
     """Hold this machine's GPU where the stage trains on one: one training at a time, whichever
     runs, sweeps and workers they belong to. Raises Stopped."""
-    if not (stage.startswith(TRAINS) and has_gpu()):
+    if not on_gpu(stage):
         yield
         return
     with GPU_LOCK.open("a") as file:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -179,7 +180,7 @@ def search(
     with (
         parent_run(candidate, trials, seed) as parent,
         ThreadPoolExecutor(at_once) as threads,
-        set_on_error(stop),  # the threads are waited for
+        on_error(stop.set),  # the threads are waited for
     ):
         while len(outcomes) < trials:
             asked = [study.ask(where) for _ in range(min(at_once, trials - len(outcomes)))]
@@ -223,7 +224,7 @@ def attempt(
     with child_run(candidate, asked.number, values, section, parent) as run_id:
         spec = {"settings": section, "run_id": run_id, "past": past}
         if failed := run_trial(f"{candidate}.{asked.number}", spec, stopped):
-            client.set_terminated(run_id, "FAILED")
+            fail(run_id)
             return Outcome(values, failed=failed)
         points = client.get_metric_history(run_id, SCORE)
         pruned = client.get_run(run_id).data.tags["hour9.pruned"] == "true"
@@ -301,7 +302,7 @@ def parent_run(candidate: str, trials: int, seed: int) -> Iterator[str]:
         run_id = client.create_run(
             experiment(task), tags=tags, run_name=f"sweep {candidate}"
         ).info.run_id
-        with failed_on_error(run_id):
+        with on_error(partial(fail, run_id)):
             params = [Param("trials", str(trials)), Param("seed", str(seed))]
             client.log_batch(run_id, params=params)
             yield run_id
@@ -320,29 +321,23 @@ def child_run(
     tags |= whose(f"sweep@{candidate}")  # until the trial's own process takes it over
     name = f"trial {number} of {candidate}"
     run_id = client.create_run(experiment(task), tags=tags, run_name=name).info.run_id
-    with failed_on_error(run_id):
+    with on_error(partial(fail, run_id)):
         client.log_batch(run_id, params=[Param(key, str(value)) for key, value in values.items()])
         yield run_id
 
 
 @contextmanager
-def set_on_error(event: Event) -> Iterator[None]:
-    """Set it where the block does not end well, as by Ctrl-C."""
+def on_error(act: Callable[[], None]) -> Iterator[None]:
+    """Do it where the block does not end well, as by Ctrl-C."""
     try:
         yield
     except BaseException:
-        event.set()
+        act()
         raise
 
 
-@contextmanager
-def failed_on_error(run_id: str) -> Iterator[None]:
-    """Close the run where the block does not end well."""
-    try:
-        yield
-    except BaseException:
-        connect().set_terminated(run_id, "FAILED")
-        raise
+def fail(run_id: str) -> None:
+    connect().set_terminated(run_id, "FAILED")
 
 
 # What comes of it
