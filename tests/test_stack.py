@@ -180,7 +180,7 @@ def stack(tmp_path_factory, warm) -> Iterator[Stack]:
     with stack.postgres():
         try:
             stack.start("s3", "weed")
-            stack.start("mlflow", MLFLOW_WORKERS="1")  # each process imports MLflow anew
+            stack.start("mlflow")
             stack.start("prefect")
             stack.wait("prefect", "4200", "/api/health")
             setup = {**stack.environment("setup"), "PREFECT_HOME": str(folder / "home")}
