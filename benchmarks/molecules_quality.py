@@ -35,7 +35,8 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from hour9.engine.checkpoint import Checkpoint
 from hour9.engine.run import Run
 from hour9.engine.settings import load_settings
-from hour9.graphs.molecules import PENALTIES, TASK, counts, estimates, support_vectors
+from hour9.graphs.blind import PENALTIES, counts, support_vectors
+from hour9.graphs.molecules import TASK, estimates
 from hour9.params import STATE, read_params
 from hour9.task import Source, Tables, without_test
 from hour9.validate import deal_splits

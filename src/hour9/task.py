@@ -95,6 +95,9 @@ class Task:
     """Tables, a model's answers -> what it is asked about these cases: what the requests of late
     are compared with. An agent is asked about whatever state its answers lead to."""
 
+    takes: tuple[str, ...] = ()
+    """Which of a source's settings `fold` and `apart` it reads."""
+
     describe: Callable[[Tables, pd.DataFrame], pd.DataFrame] | None = None
     """Numbers for requests that only name something, or hold a structure: what may drift."""
 

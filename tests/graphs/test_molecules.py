@@ -8,8 +8,10 @@ import pytest
 from hour9.engine.checkpoint import Checkpoint
 from hour9.engine.run import Run
 from hour9.engine.settings import Settings
-from hour9.graphs.molecules import TASK, counts, metric
+from hour9.graphs.blind import counts
+from hour9.graphs.molecules import TASK, metric
 from hour9.graphs.settings import Gin, SetToSet
+from hour9.sources.splits import SourceRefused
 from hour9.task import Source, Tables, UnknownName, without_test
 from hour9.validate import DataRejected, check, deal_splits
 
@@ -72,6 +74,11 @@ def test_a_set_in_files_may_be_dealt_in_folds(tmp_path):
     cases = deal_splits(TASK.ingest(source))["cases"]
     assert cases["split"].value_counts()["test"] in (2, 3)  # of 24
     assert cases.loc[cases["split"] == "test", "target"].nunique() == 2
+
+
+def test_the_atlas_has_numbers_and_so_no_folds():
+    with pytest.raises(SourceRefused, match="these targets are numbers; set fold to -1"):
+        TASK.ingest(SOURCE.model_copy(update={"fold": 3}))
 
 
 def test_a_molecule_that_stands_twice_is_in_one_split_in_folds_too(tmp_path):

@@ -55,6 +55,8 @@ def test_esol_as_published_is_esol_as_arrays():
         (f"smiles,target\n{'C' * 30_000},1.0\n", "no molecule .* in line 2"),
         ("smiles,target\n", "holds no molecules"),
         ("", "is no table: No columns"),
+        ("smiles,target\nCC,1,2\nCO,2,3\n", "line 2 has more fields than line 1 has names"),
+        ("smiles,target\nCC,1\nCO,2,3\n", "line 3, saw 3"),
     ],
 )
 def test_a_broken_table_is_refused_with_the_lines(tmp_path, text, message, capfd):

@@ -32,6 +32,11 @@ def edge_columns(tables: Tables) -> list[str]:
     return [name for name in tables["edges"] if name not in ("case", "source", "target")]
 
 
+def has_classes(cases: pd.DataFrame) -> bool:
+    """Whether the targets are classes; else they are numbers to estimate."""
+    return not pd.api.types.is_numeric_dtype(cases["target"])
+
+
 def in_order(tables: Tables) -> pd.DataFrame:
     """`nodes`, the graphs in the order of their cases."""
     graph = pd.Index(tables["cases"]["case"]).get_indexer(tables["nodes"]["case"])

@@ -29,9 +29,17 @@ from hour9.engine.run import Run
 from hour9.engine.weights import load_model, save_model
 from hour9.graphs.atlas import read_atlas
 from hour9.graphs.batches import Graphs, batches
+from hour9.graphs.blind import baseline
 from hour9.graphs.contract import LARGEST
 from hour9.graphs.gin import GIN
-from hour9.graphs.molecule_tables import edge_columns, in_order, node_columns, read_graph, to_graphs
+from hour9.graphs.molecule_tables import (
+    edge_columns,
+    has_classes,
+    in_order,
+    node_columns,
+    read_graph,
+    to_graphs,
+)
 from hour9.graphs.set_to_set import SetToSetMPNN
 from hour9.graphs.tables import lose_edges
 from hour9.sources.fingerprints import of_graphs
@@ -47,13 +55,12 @@ if TYPE_CHECKING:
 SIZES = ("small", "large")
 LOST_BONDS = 0.05  # share of bonds that a perturbed molecule lacks
 MOST_CLASSES = 20
-PENALTIES = (0.1, 1.0, 10.0, 100.0)  # inverse ones that the baseline may choose from
 
 
 def ingest(source: Source) -> Tables:
     """The graphs' tables; the cases are sliced by whether they are larger than most."""
     if source.kind == "embedded":
-        tables = read_atlas(source)
+        tables = folded(read_atlas(source), source)
     elif source.kind == "path":
         tables = read_path(source)
     else:
@@ -71,15 +78,16 @@ def read_path(source: Source) -> Tables:
     for ending, read in (("csv", read_smiles), ("npz", read_arrays)):
         if (path := root / f"{source.name}.{ending}").exists():
             return read_molecules(read(path), source.seed, source.fold)
-    tables = read_tudataset(root, source.name)
-    if source.fold >= 0:
-        cases = tables["cases"]
-        cases["split"] = in_folds(cases["target"], source.fold, source.seed)
-    return tables
+    return folded(read_tudataset(root, source.name), source)
 
 
-def has_classes(cases: pd.DataFrame) -> bool:
-    return not pd.api.types.is_numeric_dtype(cases["target"])
+def folded(tables: Tables, source: Source) -> Tables:
+    """The tables, dealt in folds where the source asks for one."""
+    if source.fold < 0:
+        return tables
+    cases = tables["cases"]
+    split = in_folds(cases["target"], source.fold, source.seed)
+    return {**tables, "cases": cases.assign(split=split)}
 
 
 def metric(tables: Tables) -> str:
@@ -267,41 +275,6 @@ def score(folder: Path, tables: Tables) -> pd.DataFrame:
     return scores.assign(score=right.astype(float), confidence=found["confidence"])
 
 
-def baseline(tables: Tables) -> pd.DataFrame:
-    """A support vector machine that counts atoms and bonds and is blind to how they are joined."""
-    cases, x = tables["cases"], counts(tables)
-    target, split = cases["target"].to_numpy(), cases["split"].to_numpy()
-    seen, chosen_on = split == "train", split == "validation"
-    machines = [support_vectors(loose, has_classes(cases)) for loose in PENALTIES]
-    fitted = [machine.fit(x[seen], target[seen]) for machine in machines]
-    best = max(fitted, key=lambda model: model.score(x[chosen_on], target[chosen_on]))
-    found = best.predict(x)
-    scores = (found == target).astype(float) if has_classes(cases) else -abs(found - target)
-    return pd.DataFrame({"case": cases["case"], "score": scores})
-
-
-def support_vectors(loose: float, classes: bool) -> Any:
-    """A machine with radial kernels; what it sees and a number to estimate have spread 1."""
-    from sklearn.compose import TransformedTargetRegressor
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-    from sklearn.svm import SVC, SVR
-
-    if classes:
-        return make_pipeline(StandardScaler(), SVC(C=loose))
-    machine = make_pipeline(StandardScaler(), SVR(C=loose))
-    return TransformedTargetRegressor(machine, transformer=StandardScaler())
-
-
-def counts(tables: Tables) -> np.ndarray:  # (G, features)
-    """How many nodes and edges a graph has, and the sum of each of their features."""
-    parts = []
-    for name, of in (("nodes", node_columns), ("edges", edge_columns)):
-        table = tables[name][["case", *of(tables)]].assign(**{name: 1.0})
-        parts.append(table.groupby("case").sum().reindex(tables["cases"]["case"], fill_value=0.0))
-    return np.hstack([part.to_numpy(float) for part in parts])
-
-
 def fingerprint(tables: Tables) -> pd.DataFrame:
     """Graphs that differ in the names of their nodes only."""
     nodes, edges = node_columns(tables), edge_columns(tables)
@@ -392,6 +365,7 @@ TASK = Task(
     name="molecules",
     metric=metric,
     ingest=ingest,
+    takes=("fold",),
     contract=contract,
     train=train,
     score=score,

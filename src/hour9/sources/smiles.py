@@ -16,6 +16,7 @@ from hour9.sources.tudataset import BadFile
 from hour9.wording import some
 
 if TYPE_CHECKING:
+    from rdkit.Chem import Mol
     from torch_geometric.data import Data
 
 MOLECULES = ("smiles", "mol")
@@ -35,13 +36,14 @@ LONGEST = 3000  # characters of a molecule: RDKit goes down with one of 30,000
 def read_smiles(path: Path) -> dict[str, NDArray]:
     """The arrays of moleculenet.py. Raises BadFile, which names lines that hold no molecule."""
     try:
-        from rdkit.Chem import CanonSmiles
+        from rdkit.Chem import MolFromSmiles, MolToSmiles
         from rdkit.rdBase import BlockLogs
     except ImportError:
         raise BadFile(f"{path}: RDKit reads molecules; run pip install rdkit") from None
     written, y = read_columns(path)
     with BlockLogs():  # it would print each line that it cannot read, and why
-        found = [graph_of(text) for text in written]
+        molecules = [MolFromSmiles(text) if len(text) <= LONGEST else None for text in written]
+        found = [graph_of(molecule) for molecule in molecules]
     if wrong := [line for line, graph in zip(written.index, found, strict=True) if graph is None]:
         raise BadFile(
             f"{path}: no molecule that RDKit can read stands in line {some(wrong)}; take them out"
@@ -54,19 +56,18 @@ def read_smiles(path: Path) -> dict[str, NDArray]:
         "node_ptr": np.cumsum([0, *(graph.num_nodes for graph in graphs)]),
         "edge_ptr": np.cumsum([0, *(graph.num_edges for graph in graphs)]),
         "y": y,
-        "group": pd.factorize(np.array([CanonSmiles(text) for text in written]))[0],
+        "group": pd.factorize(np.array([MolToSmiles(molecule) for molecule in molecules]))[0],
     }
 
 
-def graph_of(text: str) -> Data | None:
+def graph_of(molecule: Mol | None) -> Data | None:
     """PyG's graph of a molecule; None where there is none, or one that PyG has no numbers for."""
-    from rdkit.Chem import MolFromSmiles
-    from torch_geometric.utils import from_smiles
+    from torch_geometric.utils.smiles import from_rdmol
 
-    if len(text) > LONGEST or MolFromSmiles(text) is None:  # of which PyG makes an empty graph
+    if molecule is None:
         return None
     try:
-        graph = from_smiles(text)
+        graph = from_rdmol(molecule)
     except ValueError:
         return None
     return graph if graph.num_nodes else None
@@ -78,6 +79,8 @@ def read_columns(path: Path) -> tuple[pd.Series, NDArray]:
         table = pd.read_csv(path, skip_blank_lines=False)
     except ValueError as error:  # pandas' own among them
         raise BadFile(f"{path} is no table: {error}") from None
+    if not isinstance(table.index, pd.RangeIndex):  # pandas takes the first fields for names
+        raise BadFile(f"{path}: line {FIRST_LINE} has more fields than line 1 has names")
     table.index += FIRST_LINE
     table = table.dropna(how="all")  # blank lines
     names = []

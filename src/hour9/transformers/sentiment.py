@@ -187,6 +187,7 @@ TASK = Task(
     name="sentiment",
     metric="accuracy",
     ingest=ingest,
+    takes=("apart",),
     contract=contract,
     train=train,
     score=score,
