@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,7 @@ SMALL = {
     "links-gcn": ["candidates.links-gcn.epochs=60"],
     "molecules-gin": ["tasks.molecules.source.size=150", "candidates.molecules-gin.epochs=15"],
     "molecules-mpnn": ["tasks.molecules.source.size=150", "candidates.molecules-mpnn.epochs=8"],
-    "taxi-qlearning": [],
+    "taxi-qlearning": ["candidates.taxi-qlearning.steps=600000"],
     "cartpole-dqn": ["candidates.cartpole-dqn.steps=4000", "candidates.cartpole-dqn.seeds=2"],
     "cartpole-rainbow-lite": ["candidates.cartpole-rainbow-lite.steps=6000"],
     "vision-vit": ["tasks.vision.source.size=400", "candidates.vision-vit.epochs=12"],
@@ -107,7 +108,9 @@ def stop_in_the_middle(project: Path, candidate: str, warm: str) -> None:
     folder = project / ".hour9/checkpoints" / candidate
     seen: set[str] = set()
     while len(seen) < 3:
-        assert client.poll() is None, "the training ended before it could be killed"
+        with suppress(subprocess.TimeoutExpired):
+            client.wait(timeout=0.02)
+        assert client.returncode is None, "the training ended before it could be killed"
         for pointer in folder.glob("*/newest"):
             seen.add(pointer.read_text())
     client.send_signal(signal.SIGKILL)

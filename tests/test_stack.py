@@ -161,8 +161,11 @@ def stack(tmp_path_factory, warm) -> Iterator[Stack]:
     with pytest.MonkeyPatch.context() as patch:
         stay_in(source, patch)
         set_params(QUICK)
-        for name in (".gitignore", "dvc.lock"):
-            shutil.copy(ROOT / name, name)
+        shutil.copy(ROOT / ".gitignore", ".gitignore")
+        # Outs that the remote does not have. Of one task: DVC asks S3 for each of them.
+        stages = yaml.safe_load((ROOT / "dvc.lock").read_text())["stages"]
+        kept = {name: entry for name, entry in stages.items() if "taxi" in name}
+        Path("dvc.lock").write_text(json.dumps({"schema": "2.0", "stages": kept}))
         git("init", "-q")
         git("add", ".")
         git("-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "all")
