@@ -36,6 +36,7 @@ from hour9.engine.run import Run
 from hour9.graphs.gcn import normalised_adjacency
 from hour9.graphs.lesson import Lesson
 from hour9.graphs.nodes import TASK, build, labelled, mark, surroundings
+from hour9.graphs.receptive_field import Network
 from hour9.graphs.settings import Gat, Gcn, OnNodes
 from hour9.graphs.tables import Graph
 from hour9.task import Source, Tables, without_test
@@ -94,7 +95,7 @@ def main() -> None:
             continue
         pair = Pair(
             f"{kind} training epoch {name}",
-            our_epoch(settings, tables),
+            our_training(settings, tables)[1],
             Example(settings, tables, 0).epoch,
             f"PyG {kind}.py",
             IN_A_ROW,
@@ -128,8 +129,8 @@ def run_of(settings: OnNodes, tables: Tables, folder: Path) -> Run:
     return Run(settings, without_test(tables), folder, folder / "model", checkpoint)
 
 
-def our_epoch(settings: OnNodes, tables: Tables) -> Callable[[], None]:
-    """The pipeline's training loop without its validation, as the peer's is."""
+def our_training(settings: OnNodes, tables: Tables) -> tuple[Network, Callable[[], None]]:
+    """A model and its epoch: the pipeline's loop without its validation, as the peer's is."""
     graph, cases = Graph.of(tables), tables["cases"]
     around = surroundings(graph, settings.architecture)
     model = build(
@@ -146,7 +147,7 @@ def our_epoch(settings: OnNodes, tables: Tables) -> Callable[[], None]:
         training.place.update = 0
         training.rest_of_epoch([lesson.batches(0)], lesson.loss)
 
-    return epoch
+    return model, epoch
 
 
 class Example:
@@ -159,7 +160,8 @@ class Example:
         self.edges = torch.cat([graph.edges, graph.edges.flip(0)], dim=1)  # (2, 2E)
         self.known = {split: labelled(graph, cases, split) for split in SPLITS}
         classes = int(cases["target"].max()) + 1
-        self.model: nn.Module = NETWORKS[settings.architecture](self.x.shape[1], classes)
+        network, dropout = NETWORKS[settings.architecture], settings.hidden_dropout
+        self.model: nn.Module = network(self.x.shape[1], classes, dropout)
         groups = [{"params": self.model.first.parameters(), "weight_decay": L2}]
         rest = 0.0 if settings.architecture == "gcn" else L2  # as the two examples have it
         groups.append({"params": self.model.second.parameters(), "weight_decay": rest})
@@ -191,31 +193,33 @@ class Example:
 class Gcn16(nn.Module):
     """The model of PyG's gcn.py."""
 
-    def __init__(self, features: int, classes: int):
+    def __init__(self, features: int, classes: int, dropout: float = 0.5):
         super().__init__()
         from torch_geometric.nn import GCNConv
 
+        self.dropout = dropout
         self.first = GCNConv(features, 16, cached=True)
         self.second = GCNConv(16, classes, cached=True)
 
     def forward(self, x: Tensor, edges: Tensor) -> Tensor:
-        h = self.first(F.dropout(x, 0.5, self.training), edges).relu()
-        return self.second(F.dropout(h, 0.5, self.training), edges)
+        h = self.first(F.dropout(x, self.dropout, self.training), edges).relu()
+        return self.second(F.dropout(h, self.dropout, self.training), edges)
 
 
 class Gat8x8(nn.Module):
     """The model of PyG's gat.py."""
 
-    def __init__(self, features: int, classes: int):
+    def __init__(self, features: int, classes: int, dropout: float = 0.6):
         super().__init__()
         from torch_geometric.nn import GATConv
 
-        self.first = GATConv(features, 8, heads=8, dropout=0.6)
-        self.second = GATConv(64, classes, heads=1, concat=False, dropout=0.6)
+        self.dropout = dropout
+        self.first = GATConv(features, 8, heads=8, dropout=dropout)
+        self.second = GATConv(64, classes, heads=1, concat=False, dropout=dropout)
 
     def forward(self, x: Tensor, edges: Tensor) -> Tensor:
-        h = F.elu(self.first(F.dropout(x, 0.6, self.training), edges))
-        return self.second(F.dropout(h, 0.6, self.training), edges)
+        h = F.elu(self.first(F.dropout(x, self.dropout, self.training), edges))
+        return self.second(F.dropout(h, self.dropout, self.training), edges)
 
 
 NETWORKS = {"gcn": Gcn16, "gat": Gat8x8}
