@@ -67,7 +67,7 @@ def measure(asked: argparse.Namespace, changes: dict[str, Any]) -> None:
     data = pairs_of(tables)
     test = data["case"].str.startswith(f"{asked.test}:")
     print(f"{(data['split'] == 'train').sum()} training pairs, {test.sum()} of {asked.test}")
-    print(f"nearest training sentence: BLEU {bleu(pd.Series(nearest(data))[test], data[test])}")
+    print(f"nearest training sentence: {bleu(pd.Series(nearest(data))[test], data[test])}")
     section = load_settings("translation-seq2seq").model_dump() | changes
     run = limited(asked, Seq2SeqSettings(**section), without_test(tables), asked.state)
     started = time.process_time()
@@ -76,7 +76,7 @@ def measure(asked: argparse.Namespace, changes: dict[str, Any]) -> None:
     translator, texts = load_translator(run.folder), data["text"][test].tolist()
     for beam in (1, asked.beam):
         found = pd.Series(translator.translate(texts, beam))
-        print(f"beam {beam}: BLEU {bleu(found, data[test])}", flush=True)
+        print(f"beam {beam}: {bleu(found, data[test])}", flush=True)
     print(f"e.g. {texts[0]} → {found[0]}")
     finished(run)
 
