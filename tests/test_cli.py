@@ -54,6 +54,14 @@ def test_what_begins_as_a_row_and_is_none_is_no_text(written):
         read_requests(written)
 
 
+@pytest.mark.parametrize(
+    ("written", "why"), [("[]", "is empty"), ('["good", {"text": "bad"}]', "this one mixes them")]
+)
+def test_a_list_of_nothing_or_of_both_kinds_is_refused(written, why):
+    with pytest.raises(ValueError, match=why):
+        read_requests(written)
+
+
 def test_bytes_that_are_no_text_are_refused():
     with pytest.raises(ValueError, match="bytes that are no UTF-8"):
         read_requests(b"caf\xe9".decode("utf-8", "surrogateescape"))

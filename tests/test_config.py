@@ -22,6 +22,7 @@ def test_a_change_keeps_comments_and_order_and_says_the_way_back(project):
 
 
 def test_a_list_changes_there_and_back_on_its_own_line_with_its_comment(project):
+    set_params(["candidates.nodes-gcn.consistency=0.0"])
     before = read_params()
     for value in ("[5, 5]", "[]"):
         set_params([f"candidates.nodes-gcn.neighbours={value}"])
@@ -36,6 +37,9 @@ def test_a_list_changes_there_and_back_on_its_own_line_with_its_comment(project)
         ("candidates.nodes-gcn.sede=1", "nearest is 'candidates.nodes-gcn.seed'"),
         ("candidates.nodes-gcn.seed=many", "valid integer"),
         ("candidates.nodes-gcn.learning_rate=2", "less than 1"),
+        ("candidates.nodes-gcn.neighbours=[5]", "2 numbers, one a layer, or none"),
+        ("candidates.nodes-gcn.neighbours=[5, 5]", "set it to 0, or neighbours to"),
+        ("candidates.vision-vit.heads=5", "heads must divide channels"),
         ("tasks.nodes.source.kind=planetoids", "did you mean 'planetoid'"),
         ("tasks.nodes.source.root=/data/planetoid", "absolute path"),
         ("tasks.nodes.source.root=", "empty path"),

@@ -106,6 +106,18 @@ def test_the_road_from_raw_data_to_the_registry_and_back_to_nothing_to_do(
     assert Path("dvc.lock").read_bytes() == lock
 
 
+def test_data_of_another_size_are_other_data(project, warm, monkeypatch):
+    """DVC's run-cache does not compare what is called `size`: it gave the last data back."""
+    monkeypatch.setenv(WARM, warm)
+    monkeypatch.setenv(LOGS, str(dag.LOGS))
+    found = []
+    for size in (100, 150, 100):
+        set_params([f"tasks.nodes.source.size={size}"])
+        command("dvc", "repro", "ingest@nodes")
+        found.append(len(pd.read_parquet("data/raw/nodes/nodes.parquet")))
+    assert found == [100, 150, 100]
+
+
 def standing() -> dict:
     """What the report last said of the taxi candidate."""
     rows = json.loads(Path("reports/standing.json").read_text())

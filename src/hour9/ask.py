@@ -25,14 +25,12 @@ def predict(asked: argparse.Namespace) -> int:
         refuse_unknown(rows, columns)
         requests = pd.DataFrame(rows)
         answers = model.predict(requests)
-        texts = requests.get("text", [""]) if asked.explain else []
-        explained = [model.unwrap_python_model().explain(text) for text in texts]
+        print(f"{address} answers", file=sys.stderr)
+        print(answers.to_json(orient="records", lines=True), end="", flush=True)
+        for text in requests.get("text", [""]) if asked.explain else []:
+            show_words(model.unwrap_python_model().explain(text))
     except (mlflow.MlflowException, ValueError) as error:
         raise NoAnswer(f"{address}: {error}") from None
-    print(f"{address} answers", file=sys.stderr)
-    print(answers.to_json(orient="records", lines=True), end="")
-    for words in explained:
-        show_words(words)
     return 0
 
 
@@ -76,7 +74,7 @@ def in_charge(task: str, alias: str) -> str:
 
 def read_requests(written: str) -> list[dict[str, Any]]:
     """JSON rows or texts, or one text as it stands. ValueError for what begins as a row and is
-    none."""
+    none, for a list of both, and for an empty one."""
     if any("\ud800" <= letter <= "\udfff" for letter in written):
         raise ValueError("the request holds bytes that are no UTF-8; send it as UTF-8")
     try:
@@ -86,8 +84,13 @@ def read_requests(written: str) -> list[dict[str, Any]]:
             raise ValueError(f"the request begins as JSON but is none: {error}") from None
         rows = written
     rows = rows if isinstance(rows, list) else [rows]
-    if rows and all(isinstance(row, str) for row in rows):
+    if not rows:
+        raise ValueError("the list of requests is empty; send a row or a text in it")
+    kinds = {type(row) for row in rows}
+    if kinds == {str}:
         return [{"text": row} for row in rows]
+    if dict in kinds and len(kinds) > 1:
+        raise ValueError("a list holds rows or texts; this one mixes them")
     return rows if all(isinstance(row, dict) for row in rows) else [{"text": written}]
 
 

@@ -47,5 +47,9 @@ class NotRelative(ValueError):  # noqa: N818 - reads as a sentence where it is r
     """A path that would write this machine's folders into dvc.lock, or none at all."""
 
 
+class Refused(ValueError):  # noqa: N818 - reads as a sentence where it is raised
+    """What a person asked for cannot be done; the message says what can."""
+
+
 class UnknownName(ValueError):  # noqa: N818 - reads as a sentence where it is raised
     """A name that nobody defined; the message lists those that exist."""

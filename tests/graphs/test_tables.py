@@ -2,6 +2,7 @@ import pandas as pd
 import pytest
 import torch
 
+from hour9.graphs.nodes import surroundings
 from hour9.graphs.tables import Graph, UnknownNode, find
 
 TABLES = {
@@ -40,13 +41,16 @@ def test_a_file_gives_the_graph_back(tmp_path):
 
 def test_what_edges_carry_is_scaled_to_be_around_one():
     edges = TABLES["edges"].assign(distance=[1.0, 3.0], bonds=[4.0, 0.0])
-    found = Graph.of({**TABLES, "edges": edges}).edge_features()
-    assert found.tolist() == [[0.5, 2.0], [1.5, 0.0]]
+    graph = Graph.of({**TABLES, "edges": edges})
+    assert graph.edge_units().tolist() == [2.0, 2.0]
+    assert surroundings(graph, "mpnn").edge_x.tolist() == [[0.5, 2.0], [1.5, 0.0]]
+    units = torch.tensor([1.0, 4.0])  # of the graph that a model was trained on
+    assert surroundings(graph, "mpnn", units=units).edge_x.tolist() == [[1.0, 1.0], [3.0, 0.0]]
 
 
 def test_edges_that_carry_nothing_carry_a_one():
     edges = TABLES["edges"][["source", "target"]]
-    assert Graph.of({**TABLES, "edges": edges}).edge_features().tolist() == [[1.0], [1.0]]
+    assert Graph.of({**TABLES, "edges": edges}).edge_x.tolist() == [[1.0], [1.0]]
 
 
 def test_an_edge_to_nowhere_is_refused():

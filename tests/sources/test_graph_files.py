@@ -72,6 +72,23 @@ def test_a_split_of_its_own_is_kept_and_no_distance_is_one(tmp_path):
     assert set(found["edges"]["distance"]) == {1.0}
 
 
+def test_a_split_that_the_file_lacks_is_carved_and_what_is_not_read_is_said(tmp_path, capsys):
+    known, joined = tables()
+    split = np.where(np.arange(N) % 3, "train", "val")
+    write(tmp_path, known.assign(split=split), joined.assign(colour=1, weight=2))
+    found = read_graph_files(tmp_path, seed=0)["cases"]["split"].value_counts()
+    assert found["test"] == 17  # what was named for validation
+    assert found["validation"] > 0
+    assert "not read: colour, weight" in capsys.readouterr().err
+
+
+def test_links_to_a_node_that_is_not_there_are_stopped_with_the_row(tmp_path):
+    known, joined = tables()
+    joined.loc[4, "target"] = 999
+    with pytest.raises(DataRejected, match="target=999"):
+        check(links.TASK, links.TASK.ingest(write(tmp_path, known, joined)))
+
+
 @pytest.mark.parametrize(
     ("name", "column", "value", "said"),
     [
@@ -115,6 +132,8 @@ def test_edges_that_stand_twice_are_stopped_and_none_at_all_is_said(tmp_path):
         ("nodes", lambda t: t[["node", "target"]], "nodes has no features"),
         ("nodes", lambda t: t.assign(odd="red"), "column odd: 60 rows hold no numbers: "),
         ("nodes", lambda t: t.assign(target=0.5), "column target: 60 rows hold no whole numbers"),
+        ("nodes", lambda t: t.assign(target=np.inf), "target: 60 rows hold no whole numbers"),
+        ("nodes", lambda t: t.assign(node=np.inf), "node: 60 rows hold no whole numbers"),
         ("nodes", lambda t: t.assign(split="later"), "a split is train, validation or test, not"),
         ("edges", lambda t: t.assign(source=4.5), "column source: 60 rows hold no whole numbers"),
         ("edges", lambda t: t.assign(source=None), "column source: 60 rows hold no whole numbers"),

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hour9.params import Refused
 from hour9.task import Source, Tables
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def read_atlas(source: Source) -> Tables:
 
     atlas = graph_atlas_g()[1:]  # the first has no node
     if source.size > len(atlas):
-        raise ValueError(
+        raise Refused(
             f"source.size is {source.size}, but the atlas has {len(atlas):,} graphs with a node"
         )
     chance = np.random.default_rng(source.seed)

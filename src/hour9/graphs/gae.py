@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from hour9.graphs.gcn import GCN
 from hour9.graphs.receptive_field import ReceptiveField
+from hour9.params import Refused
 
 
 class GAE(nn.Module):
@@ -49,11 +50,14 @@ def unjoined(
 ) -> NDArray[np.int64]:  # (2, E) -> (2, count)
     """Pairs of different nodes that no edge joins, each once, drawn at random.
 
-    Raises ValueError where the graph has not so many.
+    Raises Refused where the graph has not so many.
     """
+    if count > (free := count_unjoined(edges, n)):
+        raise Refused(
+            f"the graph is too small or too dense: of {count} pairs without an edge that are "
+            f"needed it has {free}"
+        )
     joined = number(edges, n)
-    if count > (free := n * (n - 1) // 2 - len(np.unique(joined))):
-        raise ValueError(f"the graph has {free} unjoined pairs, {count} were asked for")
     found = np.empty(0, np.int64)
     while len(found) < count:
         pairs = draw.integers(n, size=(2, 2 * count))
@@ -62,6 +66,12 @@ def unjoined(
         _, first = np.unique(both := np.concatenate([found, fresh]), return_index=True)
         found = both[np.sort(first)]
     return np.stack(np.divmod(found[:count], n))
+
+
+def count_unjoined(edges: NDArray[np.int64], n: int) -> int:  # (2, E)
+    """Of pairs of different nodes."""
+    apart = edges[:, edges[0] != edges[1]]
+    return n * (n - 1) // 2 - len(np.unique(number(apart, n)))
 
 
 def number(pairs: NDArray[np.int64], n: int) -> NDArray[np.int64]:  # (2, P) -> (P,)

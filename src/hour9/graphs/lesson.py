@@ -15,6 +15,7 @@ from hour9.engine.device import pick_device
 from hour9.engine.fit import Batch
 from hour9.graphs.receptive_field import Network, ReceptiveField, Surroundings
 from hour9.graphs.settings import OnNodes
+from hour9.params import Refused
 
 LARGE = 50_000  # nodes of a graph that is answered for in parts
 VIEWS, TEMPERATURE = 2, 0.5  # of the consistency among answers
@@ -27,7 +28,7 @@ class Lesson:
         self.settings, self.around, self.model, self.known = settings, around, model, known
         self.most = settings.neighbours or [0] * model.depth
         if len(self.most) != model.depth:
-            raise ValueError(
+            raise Refused(
                 f"neighbours takes {model.depth} numbers, one a layer, or none; got {self.most}"
             )
         self.device = pick_device(settings.device)
@@ -35,7 +36,7 @@ class Lesson:
         at_once = len(asked) <= settings.batch_size and not any(self.most)
         if settings.consistency:
             if not at_once or n >= LARGE:
-                raise ValueError(
+                raise Refused(
                     f"consistency asks for all nodes in one step: set it to 0, or neighbours=[] "
                     f"and batch_size to {len(asked)} or more, with fewer than {LARGE} nodes; "
                     f"got {settings.neighbours}, {settings.batch_size} and {n} nodes"

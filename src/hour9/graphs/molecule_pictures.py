@@ -34,6 +34,8 @@ COLOURS = (
 )
 LINE = "#57606a"
 STYLES: tuple[Any, ...] = ("-", "--", ":", "-.")
+MOST = 3.0  # times an even share of the read-out: a node that has so much is darkest
+APART = 2.0  # between a graph's parts; an edge is about 1 long
 WIDEST_NODES = 30
 """Nodes of a graph that a small picture can hold."""
 
@@ -61,7 +63,8 @@ def draw_wrong(tables: Tables, found: pd.DataFrame, path: Path) -> None:
 
 
 def draw_attention(tables: Tables, attention: pd.Series, path: Path) -> None:
-    """Test graphs whose nodes are as large and dark as their share of the read-out's last answer.
+    """Test graphs whose nodes are as large and dark as their share of the read-out's last answer,
+    beside an even share.
 
     `attention` stands by (case, node).
     """
@@ -70,10 +73,13 @@ def draw_attention(tables: Tables, attention: pd.Series, path: Path) -> None:
     test = cases.loc[cases["split"] == "test", "case"]
     fits = size.reindex(test)[lambda s: s <= WIDEST_NODES]
     chosen = fits.sort_values(kind="stable", ascending=False).index[: 3 * ROWS * COLUMNS : 3]
-    figure, axes = canvas("Which nodes the read-out looks at: the darker and larger, the more")
+    figure, axes = canvas(
+        "Which nodes the read-out looks at: the darkest have three times an even share or more"
+    )
     for axis, case in zip(axes, chosen, strict=False):
         draw_graph(axis, tables, case, attention[case])
-        axis.set_title(f"at most {100 * attention[case].max():.0f} %", fontsize=9)
+        most, even = attention[case].max(), 1 / len(attention[case])
+        axis.set_title(f"at most {most:.0%}, an even share is {even:.0%}", fontsize=9)
     legend(figure, tables)
     figure.savefig(path, dpi=110, metadata={"Software": None})
 
@@ -85,7 +91,7 @@ def canvas(title: str) -> tuple[Figure, list[Axes]]:
     for axis in axes:
         axis.set_axis_off()
         axis.set_aspect("equal", adjustable="datalim")
-        axis.margins(0.15)
+        axis.margins(0.25)  # nodes are drawn around their places
     return figure, axes
 
 
@@ -108,12 +114,13 @@ def draw_graph(axis: Axes, tables: Tables, case: str, weight: pd.Series | None =
     if weight is None:
         axis.scatter(at[:, 0], at[:, 1], s=scale, c=colour, edgecolors="white", zorder=2)
         return
-    share = weight.reindex(nodes["node"]).to_numpy()
+    even = 1 / len(nodes)
+    share = np.clip(weight.reindex(nodes["node"]).to_numpy() / even, 0, MOST) / MOST
     axis.scatter(
         at[:, 0],
         at[:, 1],
-        s=scale * (0.35 + 1.4 * share / share.max()),
-        c=share / share.max(),
+        s=scale * (0.35 + 1.4 * share),
+        c=share,
         cmap="Oranges",
         vmin=-0.1,
         vmax=1.1,
@@ -134,7 +141,7 @@ def places(graph: networkx.Graph) -> dict[int, np.ndarray]:
         found = networkx.kamada_kawai_layout(piece, scale=len(part) ** 0.5)
         left = min(x for x, _ in found.values())
         moved = {node: np.array([x - left + right, y]) for node, (x, y) in found.items()}
-        right = max(x for x, _ in moved.values()) + 1.2
+        right = max(x for x, _ in moved.values()) + APART
         place |= moved
     return place
 

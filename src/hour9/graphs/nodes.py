@@ -154,6 +154,7 @@ def train(run: Run) -> None:
         "settings": settings.model_dump(),
         "features": around.features.width,
         "edge_features": graph.edge_x.shape[1],
+        "edge_units": graph.edge_units().tolist(),
         "classes": int(cases["target"].max()) + 1,
     }
     model = build(config)
@@ -205,11 +206,20 @@ def labelled(graph: Graph, cases: pd.DataFrame, split: str) -> Batch:
     }
 
 
-def surroundings(graph: Graph, architecture: str, width: int | None = None) -> Surroundings:
-    """The graph as a network of this architecture reads it; attention reads of Â whom it hears."""
+def surroundings(
+    graph: Graph,
+    architecture: str,
+    width: int | None = None,
+    units: Tensor | None = None,  # (D,)
+) -> Surroundings:
+    """The graph as a network of this architecture reads it; attention reads of Â whom it hears.
+
+    What edges carry is told in `units`, those of the graph itself where there are none.
+    """
     n, features = len(graph.nodes), Rows.of(graph.features(width))
     if architecture == "mpnn":
-        return Surroundings(features, Rows.of(numbered(graph.edges, n)), graph.edge_features())
+        edge_x = graph.edge_x / (graph.edge_units() if units is None else units)
+        return Surroundings(features, Rows.of(numbered(graph.edges, n)), edge_x)
     return Surroundings(features, Rows.of(normalised_adjacency(graph.edges, n)))
 
 
@@ -233,7 +243,8 @@ def predict(folder: Path, graph: Graph) -> Tensor:  # (N, K)
     model, config = load(folder)
     written = config["settings"]
     settings: Any = settings_class("graphs", written["architecture"])(**written)
-    around = surroundings(graph, settings.architecture, config["features"])
+    units = torch.tensor(config["edge_units"])
+    around = surroundings(graph, settings.architecture, config["features"], units)
     everyone = Everyone(settings, around, graph)
     return everyone.shares(model.to(everyone.device))
 

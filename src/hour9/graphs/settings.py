@@ -2,9 +2,11 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt, ValidationInfo, field_validator
 
 from hour9.engine.settings import Dropout, Searched, Supervised
+
+LAYERS = 2  # of every network on one graph
 
 
 class OnNodes(Supervised, frozen=True, extra="forbid"):
@@ -32,6 +34,22 @@ class OnNodes(Supervised, frozen=True, extra="forbid"):
     l2: Annotated[float, Searched(factor=10)] = Field(
         5e-4, ge=0, le=1, description="penalty on half the squared first weights"
     )
+
+    @field_validator("neighbours")
+    @classmethod
+    def one_a_layer(cls, neighbours: list[int]) -> list[int]:
+        if len(neighbours) not in (0, LAYERS):
+            raise ValueError(f"neighbours takes {LAYERS} numbers, one a layer, or none")
+        return neighbours
+
+    @field_validator("consistency")
+    @classmethod
+    def all_at_once(cls, consistency: float, info: ValidationInfo) -> float:
+        if consistency and any(info.data.get("neighbours", [])):
+            raise ValueError(
+                "consistency asks for all nodes in one step: set it to 0, or neighbours to []"
+            )
+        return consistency
 
 
 class Gcn(OnNodes, frozen=True, extra="forbid"):

@@ -78,9 +78,9 @@ class Graph:
             node, feature, self.values / total[node], (len(self.nodes), width or found)
         )
 
-    def edge_features(self) -> Tensor:  # (E, D)
-        """What edges carry, each number around 1 whatever its unit."""
-        return self.edge_x / self.edge_x.abs().mean(dim=0).clamp(min=1e-12)
+    def edge_units(self) -> Tensor:  # (D,)
+        """The mean size of what edges carry: divided by it, numbers are around 1."""
+        return self.edge_x.abs().mean(dim=0).clamp(min=1e-12)
 
 
 def lose_edges(tables: Tables, share: float, seed: int) -> Tables:
@@ -93,7 +93,7 @@ def find(nodes: Tensor, ids: Iterable[int]) -> NDArray[np.int64]:
     """The positions of the ids. Raises UnknownNode, naming the ids that are no node."""
     known, wanted = pd.Index(nodes.numpy()), pd.Index(ids)
     positions = known.get_indexer(wanted)
-    if (lost := wanted[positions < 0]).size:
+    if (lost := wanted[positions < 0].unique()).size:
         raise UnknownNode(
             f"{len(lost)} unknown nodes, e.g. {lost[:MOST_EXAMPLES].tolist()}; "
             f"the graph has {len(known):,}, from {known.min()} to {known.max()}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from hour9.params import Refused
 from hour9.task import Source, Tables
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def make(name: str, **more: object) -> Env:
 def embedded(source: Source) -> str:
     """The name of the source's environment. Raises ValueError where it comes from elsewhere."""
     if source.kind != "embedded":
-        raise ValueError(f"episodes are played here: kind must be embedded, got '{source.kind}'")
+        raise Refused(f"episodes are played here: kind must be embedded, got '{source.kind}'")
     return source.env
 
 

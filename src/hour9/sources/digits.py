@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hour9.engine.settings import Source
+from hour9.params import Refused
 
 SIDE = 8
 BRIGHTEST = 16
@@ -20,7 +21,7 @@ def load_images() -> tuple[NDArray[np.int64], NDArray[np.int64]]:  # (1797, 64),
 def choose_images(source: Source, available: int) -> NDArray[np.int64]:
     """The numbers of `source.size` images, drawn by `source.seed`, in order."""
     if source.size > available:
-        raise ValueError(
+        raise Refused(
             f"source.size is {source.size}, but digits has {available:,} images; "
             f"set it to at most {available}"
         )

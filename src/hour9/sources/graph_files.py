@@ -7,12 +7,13 @@ Nodes are named by whole numbers, classes too, from 0. An empty target is a node
 knows: it has no case. What is wrong with the graph itself, the contract says.
 """
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from hour9.sources.splits import at_random, split_of
+from hour9.sources.splits import at_random, split_of, with_all_splits
 from hour9.sources.tudataset import BadFile
 from hour9.task import Tables
 
@@ -27,6 +28,9 @@ def read_graph_files(root: Path, seed: int) -> Tables:
     edges = read_table(root, "edges", whole=["source", "target"])
     if (again := nodes["node"].duplicated()).any():
         raise BadFile(f"{root}: node {nodes.loc[again, 'node'].iloc[0]} stands in several rows")
+    unread = edges.columns.difference(["source", "target", "distance"])
+    if len(unread):
+        print(f"'{root}': edges carry a distance; not read: {', '.join(unread)}", file=sys.stderr)
     edges = edges.assign(**{"distance": 1.0} if "distance" not in edges else {})
     ends = np.sort(edges[["source", "target"]].to_numpy(np.int64), axis=1)  # it has no direction
     features = nodes.drop(columns=["node", "target", "split"], errors="ignore")
@@ -57,7 +61,7 @@ def read_table(root: Path, name: str, whole: list[str]) -> pd.DataFrame:
         numbers = pd.to_numeric(table[column], errors="coerce")
         wrong, kind = numbers.isna() & table[column].notna(), "numbers"
         if column in [*whole, "target"]:
-            wrong, kind = wrong | (numbers % 1 > 0), "whole numbers"
+            wrong, kind = wrong | (numbers % 1 > 0) | np.isinf(numbers), "whole numbers"
         if column in whole:
             wrong |= numbers.isna()
         if wrong.any():
@@ -86,7 +90,7 @@ def case_table(root: Path, nodes: pd.DataFrame, seed: int) -> pd.DataFrame:
             raise BadFile(f"{root}: a split is train, validation or test, not {', '.join(said)}")
     else:
         split = at_random(len(cases), *SHARES, seed)
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "case": cases["node"].astype("int64").astype(str),
             "node": cases["node"].astype("int64"),
@@ -94,3 +98,4 @@ def case_table(root: Path, nodes: pd.DataFrame, seed: int) -> pd.DataFrame:
             "target": cases["target"].astype("int64"),
         }
     ).reset_index(drop=True)
+    return with_all_splits(table, seed)

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hour9.params import Refused
 from hour9.transformers.dropout import dropout
 from hour9.transformers.positions import RotaryPositions
 
@@ -67,9 +68,9 @@ class MultiHeadAttention(nn.Module):
     ):
         super().__init__()
         if channels % heads:
-            raise ValueError(f"heads must divide channels, got {channels=} and {heads=}")
+            raise Refused(f"heads must divide channels, got {channels=} and {heads=}")
         if rotary and channels // heads % 2:
-            raise ValueError(
+            raise Refused(
                 "rotary positions turn pairs: each head needs an even number of channels, got "
                 f"{channels=} and {heads=}"
             )

@@ -15,6 +15,7 @@ from torch import nn
 from hour9.engine.device import prepare_threads
 from hour9.engine.randomness import seed_all
 from hour9.engine.run import Run
+from hour9.params import Refused
 from hour9.transformers.adversarial import adversarial
 from hour9.transformers.attention import MultiHeadAttention
 from hour9.transformers.batches import read_tokenizer
@@ -43,7 +44,7 @@ def fine_tune(run: Run, labels: Sequence[str]) -> None:
     prepare_threads(settings.threads)
     model = trainable_bert(run.parent, len(labels), settings.frozen)
     if settings.max_tokens > (context := model.encoder.shape.context):
-        raise ValueError(
+        raise Refused(
             f"max_tokens must be at most {context}, what the BERT in {run.parent} reads; "
             f"got {settings.max_tokens}"
         )
@@ -74,7 +75,7 @@ def trainable_bert(folder: Path, classes: int, frozen: int = 0) -> EncoderHead:
     model = EncoderHead(read_bert(folder), classes)
     encoder = model.encoder
     if frozen > len(encoder.layers):
-        raise ValueError(f"frozen must be at most {len(encoder.layers)}, the layers; got {frozen}")
+        raise Refused(f"frozen must be at most {len(encoder.layers)}, the layers; got {frozen}")
     encoder.words.requires_grad_(False)
     if frozen:
         for name, part in encoder.named_children():
@@ -104,7 +105,7 @@ def read_bert(folder: Path, attention_dropout: float = ATTENTION_DROPOUT) -> Tra
             load_file(folder / "model.safetensors"),
         ).float()  # published ones may be halves
     except (KeyError, ValueError) as error:
-        raise ValueError(
+        raise Refused(
             f"{folder} holds no BERT: {error}; set the candidate's parent to weights of a BERT"
         ) from None
 

@@ -13,6 +13,8 @@ from datetime import date, timedelta
 
 import pandas as pd
 
+from hour9.params import Refused
+
 FIRST, DAYS = date(1950, 1, 1), 36_525  # a hundred years, so that two digits name one year
 LANGUAGES = {
     "english": "January February March April May June July August September October November "
@@ -113,7 +115,7 @@ STYLES: dict[str, tuple[Callable[[date, random.Random], str], int]] = {  # and h
 def write_dates(size: int, seed: int) -> dict[str, pd.DataFrame]:
     """The tables `sentences` and `cases` of `size` days, each written once."""
     if size > DAYS:
-        raise ValueError(f"source.size is {size}; there are {DAYS} days, set it to at most that")
+        raise Refused(f"source.size is {size}; there are {DAYS} days, set it to at most that")
     chance = random.Random(seed)
     ways, shares = list(STYLES), [share for _, share in STYLES.values()]
     sentences, cases = [], []

@@ -161,19 +161,24 @@ def attention_picture(classifier: EncoderClassifier, text: str) -> Figure:
     size = max(1.1, 0.085 * T)  # inches of one map
     figure = Figure(figsize=(1.2 + size * heads, 1.4 + size * layers), layout="constrained")
     axis = figure.subplots()
-    axis.imshow(sheet.numpy(), cmap="Blues", vmin=0, vmax=1)
-    axis.set_title(f"Attention: each row is a token, dark is where it looks\n“{text}”")
-    axis.set_xticks([(T + 1) * (h + 0.5) - 1 for h in range(heads)], numbered(heads))
-    axis.set_xlabel("head")
-    rows = [(T + 1) * i + t for i in range(layers) for t in range(T)]
-    axis.set_yticks(rows, encoding.tokens * layers, fontsize=5.5)
-    right = axis.secondary_yaxis("right")
+    drawn = axis.imshow(sheet.numpy(), cmap="Blues", vmin=0, vmax=1)
+    figure.suptitle(f"Attention: each row is a token, dark is where it looks\n“{text}”")
+    figure.colorbar(drawn, ax=axis, label="share of a row", shrink=0.4, aspect=30)
+    for count, set_ticks in ((layers, axis.set_yticks), (heads, axis.set_xticks)):
+        set_ticks(
+            [(T + 1) * i + t for i in range(count) for t in range(T)],
+            encoding.tokens * count,
+            fontsize=5.5,
+        )
+    axis.tick_params(axis="x", rotation=90)
+    top, right = axis.secondary_xaxis("top"), axis.secondary_yaxis("right")
+    top.set_xticks([(T + 1) * (h + 0.5) - 1 for h in range(heads)], numbered(heads))
+    top.set_xlabel("head")
     right.set_yticks([(T + 1) * (i + 0.5) - 1 for i in range(layers)], numbered(layers))
     right.set_ylabel("layer")
-    for side in (axis, right):
+    for side in (axis, top, right):
         side.tick_params(length=0)
-    axis.spines[:].set_visible(False)
-    right.spines[:].set_visible(False)
+        side.spines[:].set_visible(False)
     return figure
 
 

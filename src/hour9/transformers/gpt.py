@@ -21,6 +21,7 @@ from hour9.engine.fit import Batch, fit
 from hour9.engine.randomness import seed_all
 from hour9.engine.run import Run
 from hour9.engine.weights import load_model, save_model
+from hour9.params import Refused
 from hour9.transformers import load_weights
 from hour9.transformers.layers import LayerShape, Transformer, TransformerShape
 from hour9.transformers.settings import GptSettings, NewGptSettings
@@ -81,7 +82,7 @@ def train_gpt(run: Run, documents: Sequence[str], held_out: Sequence[str]) -> No
         gpt = read_gpt(run.parent, settings.dropout)
     model, width = gpt.model, settings.context + 1
     if settings.context > model.shape.context:
-        raise ValueError(
+        raise Refused(
             f"context is {settings.context}, but the model in {run.parent} reads "
             f"{model.shape.context} tokens; set it to at most that"
         )
@@ -224,18 +225,18 @@ def read_gpt(folder: Path, dropout: float) -> Gpt:
     lacks = [n for n in ("config.json", "model.safetensors", "tokenizer.json")
              if not (folder / n).exists()]  # fmt: skip
     if lacks:
-        raise ValueError(f"{folder} holds no GPT: it lacks {', '.join(lacks)}; {CURE}")
+        raise Refused(f"{folder} holds no GPT: it lacks {', '.join(lacks)}; {CURE}")
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     if tokenizer.token_to_id(END) is None:
-        raise ValueError(f"the tokenizer in {folder} lacks {END}, which stands between two texts")
+        raise Refused(f"the tokenizer in {folder} lacks {END}, which stands between two texts")
     tokenizer.encode_special_tokens = True
     try:
         model = read_model(folder, dropout)
     except (KeyError, ValueError) as error:
-        raise ValueError(f"{folder} holds no GPT: {error}; {CURE}") from None
+        raise Refused(f"{folder} holds no GPT: {error}; {CURE}") from None
     largest, words = max(tokenizer.get_vocab().values()), model.shape.words
     if largest >= words:
-        raise ValueError(
+        raise Refused(
             f"the tokenizer in {folder} has tokens up to {largest}, but the model knows those "
             f"below {words}; take both from the same model"
         )

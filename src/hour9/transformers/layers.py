@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hour9.params import Refused
 from hour9.transformers.attention import KeyValueCache, MultiHeadAttention
 from hour9.transformers.dropout import Dropout
 from hour9.transformers.positions import PositionKind, position_vectors
@@ -159,7 +160,7 @@ class Transformer(nn.Module):
     def __init__(self, shape: TransformerShape):
         super().__init__()
         if shape.layer.rotary != (shape.positions == "rotary"):
-            raise ValueError(
+            raise Refused(
                 f"positions must be 'rotary' where the layers' rotary is true, and only there; "
                 f"got '{shape.positions}' and {shape.layer.rotary}"
             )

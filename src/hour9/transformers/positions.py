@@ -9,6 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from hour9.params import Refused
+
 PositionKind = Literal["learned", "sinusoidal", "rotary"]
 
 BASE = 10_000.0  # the longest wave has about 2π × 10,000 positions
@@ -71,4 +73,4 @@ def frequencies(channels: int) -> Tensor:  # -> (C/2,)
 
 def require_even(channels: int) -> None:
     if channels % 2:
-        raise ValueError(f"sine and cosine share the channels: an even number, got {channels=}")
+        raise Refused(f"sine and cosine share the channels: an even number, got {channels=}")

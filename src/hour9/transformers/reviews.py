@@ -17,6 +17,8 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from hour9.params import Refused
+
 LABELS = ("negative", "positive")
 
 SHARES = {"train": 0.5, "validation": 0.125, "test": 0.375}
@@ -129,9 +131,7 @@ class Review:
 def write_reviews(size: int, seed: int, variant: str = "") -> dict[str, pd.DataFrame]:
     """The tables `sentences` and `cases` of `size` reviews, no two alike, and counterfactuals."""
     if variant not in PREJUDICE:
-        raise ValueError(
-            f"source.name is {variant!r}; the embedded reviews are '' (fair) or 'biased'"
-        )
+        raise Refused(f"source.name is {variant!r}; the embedded reviews are '' (fair) or 'biased'")
     chance = random.Random(seed)
     seen: set[str] = set()
     sentences, cases = [], []
@@ -168,7 +168,7 @@ def new_review(chance: random.Random, split: str, variant: str, seen: set[str]) 
         if not texts & seen:
             seen |= texts
             return review
-    raise ValueError(f"the grammar ran dry after {len(seen)} reviews; lower source.size")
+    raise Refused(f"the grammar ran dry after {len(seen)} reviews; lower source.size")
 
 
 def draw(chance: random.Random, split: str, variant: str) -> Review:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from hour9.engine.settings import Source
+from hour9.params import Refused
 from hour9.sources.fingerprints import of_texts
 from hour9.sources.text import labelled_texts
 from hour9.task import Answer, Tables, Task
@@ -35,7 +36,7 @@ def ingest(source: Source) -> Tables:
     if source.kind == "embedded":
         return write_reviews(source.size, source.seed, source.name)
     if source.kind == "planetoid":
-        raise ValueError("source.kind=planetoid holds graphs; sentiment takes embedded, path, hub")
+        raise Refused("source.kind=planetoid holds graphs; sentiment takes embedded, path, hub")
     texts = labelled_texts(source)
     cases = texts[["case", "split", "label"]].rename(columns={"label": "target"})
     return {"sentences": texts[["case", "text"]], "cases": cases}

@@ -21,6 +21,7 @@ from hour9.engine.fit import Batch, fit
 from hour9.engine.randomness import seed_all
 from hour9.engine.run import Run
 from hour9.engine.weights import load_model, save_model
+from hour9.params import Refused
 from hour9.transformers.attention import KeyValueCache
 from hour9.transformers.batches import buckets
 from hour9.transformers.beam import END, PAD, START, UNKNOWN, beam_search, greedy
@@ -101,7 +102,7 @@ def train_seq2seq(run: Run) -> None:
     if left_out := int(is_train.sum()) - len(train):
         print(f"{left_out} pairs of more than {settings.max_tokens} tokens are left out")
     if empty := [s for s, rows in (("train", train), ("validation", held)) if not len(rows)]:
-        raise ValueError(
+        raise Refused(
             f"no pair of at most {settings.max_tokens} tokens in {' or '.join(empty)}; raise "
             "max_tokens or set pieces"
         )

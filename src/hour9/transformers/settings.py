@@ -1,10 +1,20 @@
 """The knobs of the Transformers, an architecture a class, and of the weights they start from."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, PositiveInt
+from pydantic import AfterValidator, BaseModel, Field, PositiveInt, ValidationInfo
 
 from hour9.engine.settings import Dropout, Settings, Supervised
+
+
+def divides_channels(heads: int, info: ValidationInfo) -> int:
+    """Each head has as many of the features."""
+    if (channels := info.data.get("channels", heads)) % heads:
+        raise ValueError(f"heads must divide channels ({channels})")
+    return heads
+
+
+Heads = Annotated[int, AfterValidator(divides_channels)]
 
 
 class WeightsConfig(BaseModel, frozen=True, extra="forbid"):
@@ -50,7 +60,7 @@ class EncoderSettings(Supervised, frozen=True, extra="forbid"):
     words: PositiveInt = Field(1000, description="word pieces to learn from the training texts")
     layers: PositiveInt = Field(2, description="encoder layers")
     channels: PositiveInt = Field(64, description="features of a token, a multiple of heads")
-    heads: PositiveInt = Field(4, description="attention heads")
+    heads: Heads = Field(4, ge=1, description="attention heads")
     dropout: Dropout = Field(0.1, ge=0, lt=1, description="share of features dropped in training")
 
 
@@ -99,7 +109,7 @@ class NewGptSettings(TextSettings, frozen=True, extra="forbid"):
         1024, ge=257, le=65536, description="tokens, the 256 bytes among them; 257: bytes alone"
     )
     channels: int = Field(128, ge=8, le=4096, description="width of the stream between layers")
-    heads: int = Field(4, ge=1, le=64, description="heads of each attention; divides channels")
+    heads: Heads = Field(4, ge=1, le=64, description="heads of each attention; divides channels")
     layers: int = Field(4, ge=1, le=64, description="how many layers stand on each other")
     positions: Literal["learned", "sinusoidal", "rotary"] = Field(
         "learned", description="how a token says where it stands"
@@ -113,7 +123,7 @@ class VitSettings(Supervised, frozen=True, extra="forbid"):
     patch: int = Field(2, ge=1, le=64, description="pixels a side of a patch; must tile the image")
     channels: int = Field(64, ge=4, le=1024, description="features of a patch inside the model")
     layers: int = Field(4, ge=1, le=24, description="encoder layers")
-    heads: int = Field(4, ge=1, le=32, description="attention heads; a divisor of channels")
+    heads: Heads = Field(4, ge=1, le=32, description="attention heads; a divisor of channels")
     dropout: Dropout = Field(0.0, ge=0, lt=1, description="share of features set to zero")
     shift: float = Field(1.0, ge=0, description="pixels that a training image is moved at most")
 
@@ -127,7 +137,7 @@ class Seq2SeqSettings(Supervised, frozen=True, extra="forbid"):
     )
     channels: int = Field(64, ge=4, le=1024, description="features of a token inside the model")
     layers: int = Field(2, ge=1, le=24, description="layers of the encoder, and of the decoder")
-    heads: int = Field(4, ge=1, le=32, description="attention heads; a divisor of channels")
+    heads: Heads = Field(4, ge=1, le=32, description="attention heads; a divisor of channels")
     dropout: Dropout = Field(0.0, ge=0, lt=1, description="share of features set to zero")
     smoothing: float = Field(
         0.0, ge=0, lt=1, description="share of the probability that the loss gives to all tokens"

@@ -3,6 +3,7 @@
 Shapes: B texts in a batch, N texts, T tokens, C channels, K classes, F hidden features.
 """
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -16,6 +17,7 @@ from hour9.engine.device import prepare_threads
 from hour9.engine.fit import Batch
 from hour9.engine.randomness import seed_all
 from hour9.engine.run import Run
+from hour9.params import Refused
 from hour9.task import Tables
 from hour9.transformers.batches import collate, in_order_of_length
 from hour9.transformers.classifier import (
@@ -80,30 +82,38 @@ def distance(hidden: Tensor, known: Tensor, mask: Tensor) -> Tensor:  # (B, T, C
 
 @dataclass(frozen=True)
 class Lesson:
-    """What the teacher makes of each training text, computed once."""
+    """What the teacher makes of each training text, computed once. The states lie on disk, where
+    25,000 reviews with copies take 40 GB; what is not in use leaves memory."""
 
     logits: Tensor  # (N, K)
-    hidden: list[Tensor]  # (T, C) of each text
+    hidden: np.memmap  # (T of all texts, C)
+    start: np.ndarray  # (N + 1,), where each text's states begin
 
     @classmethod
     @torch.inference_mode()
     def of(cls, teacher: EncoderClassifier, tokens: Sequence[Sequence[int]]) -> "Lesson":
-        """Ask the teacher, without dropout."""
+        """Ask the teacher, without dropout. The file has no name, and ends with the process."""
         model, device = teacher.model, teacher.model.head.weight.device
         logits = torch.empty(len(tokens), len(teacher.labels), device=device)
-        hidden = [torch.empty(0)] * len(tokens)
+        start = np.cumsum([0, *map(len, tokens)])
+        shape = (int(start[-1]), teacher.model.encoder.shape.layer.channels)
+        with tempfile.TemporaryFile(dir=".") as file:
+            hidden = np.memmap(file, np.float32, "w+", shape=shape)
         for rows in in_order_of_length([len(ids) for ids in tokens], SCORING_BATCH):
             batch = collate([tokens[i] for i in rows])
             states = model.encoder(batch["tokens"].to(device), batch["mask"].to(device))
             logits[rows] = model.classify(states, batch["mask"].to(device))
             for row, state in zip(rows, states, strict=True):
-                hidden[row] = state[: len(tokens[row])].clone()
-        return cls(logits, hidden)
+                hidden[start[row] : start[row + 1]] = state[: len(tokens[row])].float().cpu()
+        return cls(logits, hidden, start)
 
     def rows(self, rows: Tensor) -> tuple[Tensor, Tensor]:  # (B,) -> (B, K), (B, T, C)
         """Logits and padded last states of these texts."""
-        states = [self.hidden[row] for row in rows.tolist()]
-        return self.logits[rows], pad_sequence(states, batch_first=True)
+        states = [
+            torch.tensor(self.hidden[self.start[row] : self.start[row + 1]])
+            for row in rows.tolist()
+        ]
+        return self.logits[rows], pad_sequence(states, batch_first=True).to(self.logits.device)
 
 
 # What the student knows before it learns
@@ -113,7 +123,7 @@ def cut_down(teacher: EncoderHead, layers: int, hidden: int) -> EncoderHead:
     """The teacher's words, head and lowest layers, with the strongest of their features."""
     shape = teacher.encoder.shape
     if layers > shape.layers or hidden > shape.layer.hidden:
-        raise ValueError(
+        raise Refused(
             f"a student has at most its teacher's {shape.layers} layers and {shape.layer.hidden} "
             f"hidden features, got {layers} and {hidden}"
         )

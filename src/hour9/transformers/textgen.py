@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from hour9.engine.settings import Source
+from hour9.params import Refused
 from hour9.task import PROBE, Answer, Tables, Task
 from hour9.transformers.passages import LONGEST, documents, file_passages, review_passages
 from hour9.transformers.probes import read_prompts
@@ -43,7 +44,7 @@ DEFAULTS = {"tokens": 40, "temperature": 0.0, "top_k": 0, "top_p": 1.0, "seed": 
 def ingest(source: Source) -> Tables:
     """Reviews of the project's own grammar, or the passages of a text file."""
     if source.kind not in READERS:
-        raise ValueError(f"textgen reads no source '{source.kind}'; it reads {', '.join(READERS)}")
+        raise Refused(f"textgen reads no source '{source.kind}'; it reads {', '.join(READERS)}")
     return READERS[source.kind](source)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from hour9.engine.settings import Source
+from hour9.params import Refused
 from hour9.sources.parallel import LONGEST, parallel_texts
 from hour9.task import Answer, Tables, Task
 from hour9.transformers.dates import FIRST, write_dates
@@ -34,7 +35,7 @@ def ingest(source: Source) -> Tables:
     if source.kind == "embedded":
         return write_dates(source.size, source.seed)
     if source.kind != "path":
-        raise ValueError(f"source.kind is {source.kind}; translation reads embedded and path")
+        raise Refused(f"source.kind is {source.kind}; translation reads embedded and path")
     texts = parallel_texts(source)
     cases = texts[["case", "split"]].assign(target=texts["translation"])
     return {"sentences": texts[["case", "text"]], "cases": cases}

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from hour9.engine.settings import Source
+from hour9.params import Refused
 from hour9.sources.digits import BRIGHTEST, SIDE, choose_images, load_images
 from hour9.sources.fingerprints import of_images
 from hour9.sources.images import labelled_images
@@ -35,7 +36,7 @@ ENOUGH = 5000  # training images that the baselines are fitted on, at most
 def ingest(source: Source) -> Tables:
     """scikit-learn's digits, or the images of a folder; every class is a slice."""
     if source.kind not in ("embedded", "path"):
-        raise ValueError(f"source.kind is {source.kind}; vision reads embedded and path")
+        raise Refused(f"source.kind is {source.kind}; vision reads embedded and path")
     table = digits(source) if source.kind == "embedded" else labelled_images(source)
     cases = table[["case", "split"]].assign(
         target=table["label"], **{"group.class": table["label"]}

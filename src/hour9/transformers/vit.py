@@ -19,6 +19,7 @@ from hour9.engine.fit import Batch, fit
 from hour9.engine.randomness import seed_all
 from hour9.engine.run import Run
 from hour9.engine.weights import load_model, save_model
+from hour9.params import Refused
 from hour9.transformers.attention import attention_maps
 from hour9.transformers.layers import EncoderLayer, LayerShape
 from hour9.transformers.settings import VitSettings
@@ -41,7 +42,7 @@ class VisionTransformer(nn.Module):
         height, width, colours = image
         self.patch = settings.patch
         if height % self.patch or width % self.patch:
-            raise ValueError(
+            raise Refused(
                 f"patches of {self.patch} pixels do not tile an image of {height} by {width}; "
                 "set the candidate's patch to a divisor of both"
             )

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from hour9.transformers.vit import ImageClassifier, as_images, class_attention, rollout
 
@@ -41,12 +42,13 @@ def rollout_figure(classifier: ImageClassifier, pixels: np.ndarray, targets: np.
     """Each image, and below it how much of each of its patches the answer is made of."""
     heat = rollout(classifier.model, as_images(pixels) / 255).detach().cpu().numpy()
     figure = Figure(figsize=(1.1 * len(pixels), 2.9), layout="constrained")
-    figure.suptitle("Attention rollout: the patches that the answer is made of (bright: much)")
+    figure.suptitle("Attention rollout: the patches that the answer is made of")
     axes = figure.subplots(2, len(pixels), squeeze=False)
     for column, (image, target) in enumerate(zip(pixels, targets, strict=True)):
         show(axes[0, column], image)
         axes[0, column].set_title(target)
-        overlay(axes[1, column], image, heat[column], heat.max())
+        drawn = outlined(axes[1, column], image, heat[column], heat.max())
+    figure.colorbar(drawn, ax=axes, label="share of the answer")
     return figure
 
 
@@ -57,7 +59,7 @@ def head_figure(classifier: ImageClassifier, pixels: np.ndarray) -> Figure:
     )
     layers, heads = maps.shape[:2]
     figure = Figure(figsize=(1.4 * heads + 2.2, 1.4 * layers + 0.7), layout="constrained")
-    figure.suptitle("Where the class token looks (bright: much)")
+    figure.suptitle("Where the class token looks")
     grid = figure.add_gridspec(layers, heads + 1, width_ratios=[1.5, *[1] * heads])
     whole = figure.add_subplot(grid[:, 0])
     show(whole, pixels)
@@ -65,11 +67,12 @@ def head_figure(classifier: ImageClassifier, pixels: np.ndarray) -> Figure:
     for layer in range(layers):
         for head in range(heads):
             axes = figure.add_subplot(grid[layer, head + 1])
-            overlay(axes, pixels, maps[layer, head], maps[layer, head].max())
+            drawn = outlined(axes, pixels, maps[layer, head], maps.max())
             if layer == 0:
                 axes.set_title(f"head {head + 1}", fontsize=10)
             if head == 0:
                 axes.set_ylabel(f"layer {layer + 1}")
+    figure.colorbar(drawn, ax=figure.axes, label="share of the attention")
     return figure
 
 
@@ -100,8 +103,15 @@ def show(axes: Axes, image: np.ndarray) -> None:  # (X, Y, K)
     axes.set_yticks([])
 
 
-def overlay(axes: Axes, image: np.ndarray, heat: np.ndarray, most: float) -> None:
-    """The heat of each patch over the image."""
+def outlined(axes: Axes, image: np.ndarray, heat: np.ndarray, most: float) -> AxesImage:
+    """The heat of each patch, and over it the outline of what the image shows."""
     height, width = image.shape[:2]
-    show(axes, image)
-    axes.imshow(heat, cmap=HEAT, alpha=0.6, vmin=0, vmax=most, extent=(0, width, height, 0))
+    grey = image.mean(axis=2)  # (X, Y)
+    drawn = axes.imshow(heat, cmap=HEAT, vmin=0, vmax=most, extent=(0, width, height, 0))
+    if grey.min() < grey.max():
+        middle = (grey.min() + grey.max()) / 2
+        at = np.arange(width) + 0.5, np.arange(height) + 0.5
+        axes.contour(*at, grey, levels=[middle], colors="white", linewidths=0.9)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    return drawn
