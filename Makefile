@@ -6,7 +6,7 @@ SHARED ?= ../shared/data
 READY := .venv/ready-$(shell pwd | cksum | cut -d' ' -f1)
 TESTS := .venv/tests-ready
 
-.PHONY: run test ui lint lock bench errors soak reproduce quality gpu-check studies install
+.PHONY: run test ui lint lock bench errors soak reproduce quality long gpu-check studies install
 
 run: $(READY)            ## the whole pipeline, from raw data to the registry
 	@$(BIN)/hour9 run
@@ -57,6 +57,13 @@ quality: $(READY)        ## accuracy and return over several seeds; real sets wh
 		--root $(SHARED)/moleculenet/graphs_npz --name esol
 	@test ! -d $(SHARED)/sst2 || \
 		$(BIN)/python benchmarks/sentiment_quality.py --root $(SHARED)/sst2 --seeds 3
+
+long: $(READY)           ## an hour or two: Tiny Shakespeare, Multi30k, MNIST, the student's lessons
+	@test ! -d $(SHARED)/text || $(BIN)/python benchmarks/shakespeare.py --size cpu
+	@test ! -d $(SHARED)/text || $(BIN)/python benchmarks/translation_quality.py --set epochs=6
+	@test ! -d $(SHARED)/images || $(BIN)/python benchmarks/vision_quality.py \
+		--root $(SHARED)/images/MNIST/raw --set patch=4 --set epochs=3 --set batch_size=128 --seeds 1
+	@$(BIN)/python benchmarks/student_quality.py
 
 gpu-check: $(READY)      ## every candidate's first updates on the GPU against the CPU's; its speed
 	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/gpu_check.py
