@@ -214,7 +214,11 @@ def ranking(scores: NDArray[np.float64], target: NDArray[np.int64]) -> dict[str,
 
 
 def logits(folder: Path, pairs: pd.DataFrame) -> Tensor:  # (P,)
-    """Above 0 where the model takes a pair for joined, by the embeddings it was saved with."""
+    """Above 0 where the model takes a pair for joined, by the embeddings it was saved with.
+
+    b is the threshold that validation chose, in place of the learnt one: a hidden edge has a
+    smaller product than one along which its ends have heard each other.
+    """
     _, config = load_model(folder)
     saved = load_file(folder / EMBEDDINGS)
     z, at = saved["vectors"], positions(saved["nodes"], pairs)

@@ -112,7 +112,9 @@ def draw_graph(axis: Axes, tables: Tables, case: str, weight: pd.Series | None =
     at = np.array([place[node] for node in nodes["node"]])
     scale = 260 / max(1.0, (len(nodes) / 8))
     if weight is None:
-        axis.scatter(at[:, 0], at[:, 1], s=scale, c=colour, edgecolors="white", zorder=2)
+        axis.scatter(
+            at[:, 0], at[:, 1], s=scale, c=colour, edgecolors="white", zorder=2, clip_on=False
+        )
         return
     even = 1 / len(nodes)
     share = np.clip(weight.reindex(nodes["node"]).to_numpy() / even, 0, MOST) / MOST
@@ -127,6 +129,7 @@ def draw_graph(axis: Axes, tables: Tables, case: str, weight: pd.Series | None =
         edgecolors=colour,
         linewidths=2.0,
         zorder=2,
+        clip_on=False,
     )
 
 
