@@ -84,8 +84,8 @@ $(READY): requirements.lock pyproject.toml
 	@rm -f .venv/ready-*
 	@$(PYTHON) -m venv --clear .venv
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile -r requirements.lock
-	@# What pip would do on one core, but for others' tests. Templates are no Python: they stay.
-	@$(BIN)/python -m compileall -qq -j 0 -x '/tests?/' .venv/lib || true
+	@# What pip would do on one core. Templates among the files are no Python, and stay as they are.
+	@$(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps -e .
 	@mkdir -p -m 700 .hour9/dvc
 	@# A copy of the tree without git works too: DVC only has to be told.
