@@ -193,7 +193,7 @@ class Example:
 class Gcn16(nn.Module):
     """The model of PyG's gcn.py."""
 
-    def __init__(self, features: int, classes: int, dropout: float = 0.5):
+    def __init__(self, features: int, classes: int, dropout: float):
         super().__init__()
         from torch_geometric.nn import GCNConv
 
@@ -209,7 +209,7 @@ class Gcn16(nn.Module):
 class Gat8x8(nn.Module):
     """The model of PyG's gat.py."""
 
-    def __init__(self, features: int, classes: int, dropout: float = 0.6):
+    def __init__(self, features: int, classes: int, dropout: float):
         super().__init__()
         from torch_geometric.nn import GATConv
 

@@ -91,7 +91,7 @@ def read_requests(written: str) -> list[dict[str, Any]]:
         return [{"text": row} for row in rows]
     if dict in kinds and len(kinds) > 1:
         raise ValueError("a list holds rows or texts; this one mixes them")
-    return rows if all(isinstance(row, dict) for row in rows) else [{"text": written}]
+    return rows if kinds == {dict} else [{"text": written}]
 
 
 def show_words(words: list[tuple[str, float]]) -> None:
