@@ -48,15 +48,15 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="once, few tokens, nothing recorded")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    tokens = 10 if asked.short else 200
-    training = training_pairs()
+    tokens, batch = (10, 1) if asked.short else (200, BATCH)
+    training = training_pairs(batch)
     pairs = [*training, *writing_pairs(tokens)]
     chosen = [pair for pair in pairs if asked.only in pair.name]
     if not chosen:
         parser.error(f"no pair '{asked.only}'; there are {', '.join(p.name for p in pairs)}")
     rounds = 1 if asked.short else asked.rounds
     rows = [measure(pair, rounds) for pair in chosen]
-    for bound in product_pairs(training):
+    for bound in product_pairs(training, batch):
         if asked.only in bound.name:
             measure(bound, rounds)
     if not asked.short:
@@ -85,11 +85,11 @@ def models(width: int, dropout: float = 0.0) -> tuple[Transformer, GPT2LMHeadMod
     return gpt2(config.to_dict(), theirs.state_dict()), theirs
 
 
-def training_pairs() -> list[Pair]:
+def training_pairs(batch: int) -> list[Pair]:
     """A training step of ours, and of Hugging Face's model with its own loss."""
     pairs = []
     for width, dropout in itertools.product(WIDTHS, (0.0, DROPOUT)):
-        tokens = torch.randint(WORDS, (BATCH, LENGTH))
+        tokens = torch.randint(WORDS, (batch, LENGTH))
         check_equal(*models(width, dropout), tokens)
         name = f"GPT training, width {width}" + (f", dropout {dropout}" if dropout else "")
         for bf16 in (False, True) if multiplies_bf16() else (False,):
@@ -115,21 +115,21 @@ def check_equal(ours: Transformer, theirs: GPT2LMHeadModel, tokens: Tensor) -> N
     torch.testing.assert_close(*losses, rtol=1e-4, atol=1e-4)
 
 
-def product_pairs(training: Sequence[Pair]) -> list[Pair]:
+def product_pairs(training: Sequence[Pair], batch: int) -> list[Pair]:
     """Instead of our step without dropout, only its products: the ratio is the most it can be."""
     steps = [pair for pair in training if pair.name in {f"GPT training, width {w}" for w in WIDTHS}]
     return [
-        replace(pair, name=f"{pair.name}, products", ours=products(models(width)[0]))
+        replace(pair, name=f"{pair.name}, products", ours=products(models(width)[0], batch))
         for pair, width in zip(steps, WIDTHS, strict=True)
     ]
 
 
-def products(model: Transformer) -> Call:
+def products(model: Transformer, batch: int) -> Call:
     """Each linear map's three products, one forward and two backward, and the fused attention."""
-    rows, heads = BATCH * (LENGTH - 1), model.shape.layer.heads
+    rows, heads = batch * (LENGTH - 1), model.shape.layer.heads
     maps = [module.weight for module in model.layers.modules() if isinstance(module, nn.Linear)]
     attention = partial(F.scaled_dot_product_attention, is_causal=True)
-    qkv = torch.randn(3, BATCH, heads, LENGTH - 1, model.shape.layer.channels // heads)
+    qkv = torch.randn(3, batch, heads, LENGTH - 1, model.shape.layer.channels // heads)
     work: list[tuple[Callable[..., Tensor], Sequence[Tensor]]] = [
         *((F.linear, (torch.randn(rows, w.shape[1]), w)) for w in (*maps, model.words.weight)),
         *((attention, qkv.unbind()) for _ in model.layers),

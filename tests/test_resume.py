@@ -26,15 +26,20 @@ TINY = [
 ]
 # Long enough to be killed in the middle, short enough for a test. sentiment-int8 learns nothing.
 SMALL = {
-    "sentiment-bert": ["tasks.sentiment.source.size=160", "candidates.sentiment-bert.epochs=2"],
+    "sentiment-bert": [
+        "tasks.sentiment.source.size=60",
+        "candidates.sentiment-bert.epochs=2",
+        "candidates.sentiment-bert.batch_size=8",
+    ],
     "sentiment-encoder": [
         "tasks.sentiment.source.size=400",
         "candidates.sentiment-encoder.epochs=12",
     ],
     "sentiment-student": [
-        "tasks.sentiment.source.size=160",
+        "tasks.sentiment.source.size=60",
         "candidates.sentiment-bert.epochs=1",
         "candidates.sentiment-student.epochs=2",
+        "candidates.sentiment-student.batch_size=8",
         "candidates.sentiment-student.copies=0",
     ],
     "textgen-pretrained": TINY,
