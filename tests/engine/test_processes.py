@@ -13,8 +13,8 @@ from hour9.registry.lineage import dvc_md5
 
 SMALL = {
     "sentiment-encoder": [
-        "tasks.sentiment.source.size=300",
-        "candidates.sentiment-encoder.epochs=3",
+        "tasks.sentiment.source.size=120",
+        "candidates.sentiment-encoder.epochs=2",
         "candidates.sentiment-encoder.batch_size=16",
         "candidates.sentiment-encoder.accumulate=2",
     ],
