@@ -38,7 +38,7 @@ SMALL = {
     "sentiment-student": [
         "tasks.sentiment.source.size=60",
         "candidates.sentiment-bert.epochs=1",
-        "candidates.sentiment-student.epochs=2",
+        "candidates.sentiment-student.epochs=3",
         "candidates.sentiment-student.batch_size=8",
         "candidates.sentiment-student.copies=0",
     ],

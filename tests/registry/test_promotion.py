@@ -416,7 +416,7 @@ def test_of_many_threads_that_have_all_judged_one_promotes_and_the_others_are_to
     client, monkeypatch
 ):
     """The long form, 1,000 over four processes and real servers, is `make soak`."""
-    threads = 4
+    threads = 6
     read, write = threading.Barrier(threads, timeout=120), journal.append
 
     def when_all_have_read(*said: Any) -> journal.Entry:
