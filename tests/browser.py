@@ -24,7 +24,7 @@ def browser() -> Iterator[Any]:
         # Its sandbox needs rights that a container's root lacks; it sees loopback only.
         arguments = ["--no-sandbox", "--disable-gpu"]  # a GPU in software costs half a processor
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        page = chromium.new_page(viewport={"width": 1400, "height": 1100})
+        page = chromium.new_page(viewport={"width": 1400, "height": 1100}, reduced_motion="reduce")
         page.set_default_timeout(60_000)
         try:
             yield page

@@ -1,11 +1,11 @@
 """Real projects to test on: a copy of this one, cut down, in a folder of its own."""
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -67,12 +67,20 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return ByFile(config, log)
 
 
-WARM_FOR_ALL = "HOUR9_TEST_WARM"
+WARM_FOR_ALL, MADE_FOR_ALL = "HOUR9_TEST_WARM", "HOUR9_TEST_MADE"
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Where several processes test, they share one warm process: it imports while they collect."""
+    """Where several processes test, they share one warm process: it imports while they collect.
+
+    They share a folder too, for what is made once (`made_once`).
+    """
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        return
+    made = TemporaryDirectory(prefix="hour9-")
+    session.config.add_cleanup(made.cleanup)
+    os.environ[MADE_FOR_ALL] = made.name
     if getattr(session.config.option, "numprocesses", None):
         process = WarmProcess().__enter__()
         session.config.add_cleanup(lambda: process.__exit__())
@@ -89,15 +97,36 @@ def warm() -> Iterator[str]:
         yield str(process.socket)
 
 
-@cache
-def empty_store() -> bytes:
-    """MLflow's database before its first run: its tables take seconds to make, in every project."""
+def made_once(name: str, make: Callable[[Path], object]) -> Path:
+    """The file that the first test to need it makes, while the others that do wait for it."""
+    path = Path(os.environ[MADE_FOR_ALL]) / name
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            make(path)
+    return path
+
+
+# Databases that hold nothing yet. To make one takes seconds, and every project needs its own.
+
+
+def empty_mlflow(database: Path) -> None:
     from mlflow import MlflowClient
 
-    with TemporaryDirectory() as folder:
-        database = Path(folder) / "mlflow.db"
-        MlflowClient(f"sqlite:///{database}").search_experiments(max_results=1)
-        return database.read_bytes()
+    MlflowClient(f"sqlite:///{database}").search_experiments(max_results=1)
+
+
+def empty_prefect(database: Path) -> None:
+    upgrade = [str(Path(sys.executable).parent / "prefect"), "server", "database", "upgrade", "-y"]
+    env = {**os.environ, "PREFECT_HOME": str(database.parent)}
+    subprocess.run(upgrade, env=env, check=True, capture_output=True)
+
+
+def prepare_prefect(project: Path) -> None:
+    """For a project whose Prefect server is going to be started."""
+    home = project / ".hour9/prefect"
+    home.mkdir(parents=True)
+    shutil.copy(made_once("prefect.db", empty_prefect), home)
 
 
 def copy_project(folder: Path) -> Path:
@@ -112,7 +141,7 @@ def copy_project(folder: Path) -> Path:
     (folder / ".dvc/config.local").write_text("[core]\n    no_scm = true\n")
     (folder / ".venv").symlink_to(sys.prefix)
     (folder / "mlruns").mkdir()
-    (folder / "mlruns/mlflow.db").write_bytes(empty_store())
+    shutil.copy(made_once("mlflow.db", empty_mlflow), folder / "mlruns")
     return folder
 
 

@@ -5,16 +5,19 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 import psutil
 import pytest
-from tests.conftest import QUICK
+from tests.conftest import QUICK, prepare_prefect
 
 from hour9 import dag, run
 from hour9.config import set_params
 from hour9.registry.lineage import dvc_md5
+from hour9.servers import HOST, free_port, process, wait_for
 from hour9.stage import LOGS, WARM
 
 BIN = Path(sys.executable).parent
@@ -53,10 +56,23 @@ def start_run(task: str) -> "subprocess.Popen[str]":
     )
 
 
+@contextmanager
+def prefect_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """One for all the runs inside the block, which would each start their own."""
+    api, port = "PREFECT_API_URL", str(free_port())
+    monkeypatch.setenv("PREFECT_HOME", str(Path(".hour9/prefect").resolve()))
+    with process("prefect", "server", "start", "--no-services", "--host", HOST, "--port", port):
+        monkeypatch.setenv(api, f"http://{HOST}:{port}/api")
+        wait_for(f"{os.environ[api]}/health")
+        yield
+    monkeypatch.delenv(api)
+
+
 def test_the_road_from_raw_data_to_the_registry_and_back_to_nothing_to_do(
     project, warm, monkeypatch
 ):
     set_params(QUICK)
+    prepare_prefect(project)
     shutil.rmtree("mlruns")  # the first run finds nothing that it needs
     said = command("hour9", "run", "--task", "taxi")
     for stage in ("ingest@taxi", "train@taxi-qlearning", "register@taxi", "report"):
@@ -83,17 +99,18 @@ def test_the_road_from_raw_data_to_the_registry_and_back_to_nothing_to_do(
     assert not row["stale"]
     assert [gate["name"] for gate in row["gates"]] == GATES
 
-    # There and back: the first version again, not the newest.
-    command("hour9", "run", "--task", "taxi", "--set", "candidates.taxi-qlearning.seed=1")
-    assert standing()["version"] == 2
-    command("hour9", "run", "--task", "taxi", "--set", "candidates.taxi-qlearning.seed=0")
-    assert (standing()["version"], standing()["aliases"]) == (1, ["challenger"])
+    with prefect_server(monkeypatch):
+        # There and back: the first version again, not the newest.
+        command("hour9", "run", "--task", "taxi", "--set", "candidates.taxi-qlearning.seed=1")
+        assert standing()["version"] == 2
+        command("hour9", "run", "--task", "taxi", "--set", "candidates.taxi-qlearning.seed=0")
+        assert (standing()["version"], standing()["aliases"]) == (1, ["challenger"])
 
-    # A registry that was lost is made again, and what is shown is what is there.
-    shutil.rmtree("mlruns")
-    assert "changed: register@taxi" in command("hour9", "run", "--task", "taxi")
-    assert (standing()["version"], standing()["aliases"]) == (1, ["challenger"])
-    assert Path("dvc.lock").read_bytes() == lock
+        # A registry that was lost is made again, and what is shown is what is there.
+        shutil.rmtree("mlruns")
+        assert "changed: register@taxi" in command("hour9", "run", "--task", "taxi")
+        assert (standing()["version"], standing()["aliases"]) == (1, ["challenger"])
+        assert Path("dvc.lock").read_bytes() == lock
 
     assert '"action"' in command("hour9", "predict", "taxi", '{"state": 1}')
 
@@ -168,20 +185,13 @@ def test_a_second_run_waits_and_says_for_whom(project):
 
 
 def test_a_run_that_is_told_to_stop_stops_and_leaves_nothing_running(project):
-    command(
-        "hour9",
-        "run",
-        "--set",
-        "candidates.taxi-qlearning.steps=100000000",
-        "--task",
-        "x",
-        check=False,
-    )
-    process = start_run("taxi")
-    assert process.stdout
-    assert any("steps, regret" in line for line in process.stdout)
-    children = psutil.Process(process.pid).children(recursive=True)
-    process.terminate()
-    process.communicate()
-    assert process.returncode != 0
+    set_params(["candidates.taxi-qlearning.steps=100000000"])
+    prepare_prefect(project)
+    running = start_run("taxi")
+    assert running.stdout
+    assert any("steps, regret" in line for line in running.stdout)
+    children = psutil.Process(running.pid).children(recursive=True)
+    running.terminate()
+    running.communicate()
+    assert running.returncode != 0
     assert not psutil.wait_procs(children, timeout=60)[1], "something was left running"

@@ -15,7 +15,7 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 from ruamel.yaml import YAML
-from tests.conftest import ROOT, copy_project, stay_in
+from tests.conftest import ROOT, copy_project, prepare_prefect, stay_in
 
 from hour9 import dag, dispatch, remote, run, sweep
 from hour9.servers import HOST, NotServed, free_port, process, wait_for
@@ -100,6 +100,7 @@ def machines(clones: dict[str, Path], store: str) -> Iterator[list[Machine]]:
     with ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         stay_in(clones["sender"], patch)
+        prepare_prefect(clones["sender"])
         patch.setenv("PREFECT_HOME", str(clones["sender"] / ".hour9/prefect"))
         patch.setenv("PREFECT_WORKER_HEARTBEAT_SECONDS", "5")
         patch.setenv("PREFECT_WORKER_QUERY_SECONDS", "1")
@@ -125,8 +126,10 @@ def machines(clones: dict[str, Path], store: str) -> Iterator[list[Machine]]:
                 machine.switch_off()
 
 
-def test_a_sweep_has_its_trials_run_by_workers_side_by_side(machines, store, monkeypatch):
+def test_a_sweep_has_its_trials_run_by_workers_side_by_side(machines, store, warm, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    monkeypatch.setenv(WARM, warm)  # the sender's own imports are paid for
+    monkeypatch.setenv(LOGS, str(dag.LOGS))
     command = ["hour9", "sweep", "taxi", "--trials", "2", "--at-once", "2", "--pool", "workers"]
     done = subprocess.run([str(BIN / command[0]), *command[1:]], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -154,6 +157,8 @@ def test_a_pool_that_nobody_serves_is_refused_before_anything_runs(machines):
 def test_two_workers_one_of_them_killed_give_the_dvc_lock_of_a_machine_alone(
     clones, machines, warm, monkeypatch
 ):
+    monkeypatch.setenv(WARM, warm)
+    monkeypatch.setenv(LOGS, str(dag.LOGS))
     running = subprocess.Popen(
         [str(BIN / "hour9"), "run", "--pool", "workers"],
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
@@ -180,8 +185,6 @@ def test_two_workers_one_of_them_killed_give_the_dvc_lock_of_a_machine_alone(
 
     monkeypatch.chdir(clones["alone"])
     monkeypatch.delenv("PREFECT_API_URL")
-    monkeypatch.setenv(WARM, warm)
-    monkeypatch.setenv(LOGS, str(dag.LOGS))
     every = dag.stages()
     for stage in every:
         dag.reproduce(stage.name)

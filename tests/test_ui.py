@@ -23,7 +23,7 @@ from unittest import mock
 import psutil
 import pytest
 from tests.browser import approve, browser, choose, needs_browser, send, set_alias
-from tests.conftest import QUICK, TREE, copy_project, stay_in
+from tests.conftest import QUICK, TREE, copy_project, prepare_prefect, stay_in
 
 from hour9 import dag
 from hour9.config import set_params
@@ -41,6 +41,7 @@ TRAIN, EVALUATE = "train@taxi-qlearning", "evaluate@taxi-qlearning"
 def ui(tmp_path_factory, warm) -> Iterator[SimpleNamespace]:
     """The addresses of a project that `hour9 ui` serves, with version 1 of taxi in its registry."""
     folder = copy_project(tmp_path_factory.mktemp("ui") / "project")
+    prepare_prefect(folder)
     with pytest.MonkeyPatch.context() as patch:
         stay_in(folder, patch)
         patch.setenv(WARM, warm)  # the imports are paid for once
@@ -123,10 +124,17 @@ def form(ui: SimpleNamespace, page: Any, name: str) -> None:
 
 
 def submit(page: Any) -> str:
-    """Send the form; the run that came of it."""
+    """Send the form and leave; the run that came of it."""
     answer = send(page, page.get_by_role("button", name="Submit"), "/create_flow_run")
     assert answer.status == 201, answer.text()
-    return answer.json()["id"]
+    run = answer.json()["id"]
+    leave(page)
+    return run
+
+
+def leave(page: Any) -> None:
+    """While a test waits: Prefect's pages ask, draw and move all the time."""
+    page.goto("about:blank")
 
 
 def runs(ui: SimpleNamespace, flow: str) -> list[dict]:
@@ -241,6 +249,7 @@ def test_a_promotion_waits_for_a_person_who_says_yes_in_the_browser(ui):
         page.get_by_text("there is no champion yet").wait_for()
         page.goto(f"{ui.prefect}/runs/flow-run/{run}")
         approve(page, "anna")
+        leave(page)
         done = state(ui, run, "Completed", "Failed")
     assert done["name"] == "Completed", done["message"]
     assert aliases(ui)["champion"] == 1
@@ -264,7 +273,8 @@ def test_a_run_from_the_form_that_failed_is_retried_and_repeats_only_what_is_sta
         fcntl.flock(busy, fcntl.LOCK_UN)
         page.goto(f"{ui.prefect}/runs/flow-run/{run}")
         page.get_by_role("button", name="Retry").first.click()
-        page.locator(".p-modal").get_by_role("button", name="Retry").click()
+        send(page, page.locator(".p-modal").get_by_role("button", name="Retry"), "/set_state")
+        leave(page)
         done = state(ui, run, "Completed", "Crashed")
         assert done["name"] == "Completed"
         said = {TRAIN: [], EVALUATE: []}
