@@ -86,7 +86,7 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile -r requirements.lock
 	@# What pip would do on one core, less what is hardly imported. Templates are no Python, and stay.
 	@$(BIN)/python -m compileall -qq -j 0 -x '/tests/|/(databricks|apprise)/|/transformers/models/' \
-		.venv/lib || true
+		.venv/lib src flows || true
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps -e .
 	@mkdir -p -m 700 .hour9/dvc
 	@# A copy of the tree without git works too: DVC only has to be told.

@@ -30,7 +30,7 @@ EPOCHS = {  # labels: passes over them, pre-trained and from scratch; few labels
     450: (3, 20),
     1000: (2, 12),
 }
-HELD = 60  # validation texts, which choose the epoch
+VALIDATION, TEST = 60, 10_000  # texts at most; the first choose the epoch
 KINDS = {
     "sentiment-bert": "pre-trained, fine-tuned",
     "sentiment-encoder": "from scratch",
@@ -41,7 +41,7 @@ KINDS = {
 def main() -> None:
     """Draw test accuracy against the number of labelled reviews."""
     options = asked(__doc__)
-    epochs = {20: (1, 1), 40: (1, 1)} if options.short else EPOCHS
+    epochs = {10: (1, 1), 20: (1, 1)} if options.short else EPOCHS
     seeds = range(2 if options.short else 3)
     with tempfile.TemporaryDirectory() as scratch:
         config = WeightsConfig(**PARAMS["weights"]["minilm"])
@@ -62,7 +62,9 @@ def measure(
     source = Source(root="", size=REVIEWS)
     found = []
     for seed in seeds:
-        tables = with_labels(TASK.ingest(source), size, seed, tests=40 if short else 10_000)
+        tables = with_labels(
+            TASK.ingest(source), size, seed, (10, 10) if short else (VALIDATION, TEST)
+        )
         if kind == "words":
             scores = TASK.baseline(tables)
         else:
@@ -75,12 +77,12 @@ def measure(
             "seeds": len(found)}  # fmt: skip
 
 
-def with_labels(tables: Tables, size: int, seed: int, tests: int) -> Tables:
-    """The tables with that many training cases, drawn by the seed."""
+def with_labels(tables: Tables, size: int, seed: int, held: tuple[int, int]) -> Tables:
+    """The tables with that many training cases, drawn by the seed, and at most so many held out."""
     chance = np.random.default_rng(seed)
     cases = tables["cases"]
     assert (cases["split"] == "train").sum() >= size  # else a point stands at the wrong place
-    wanted = {"train": size, "validation": HELD, "test": tests}
+    wanted = {"train": size, "validation": held[0], "test": held[1]}
     kept = [
         rows.iloc[np.sort(chance.permutation(len(rows))[: wanted[split]])]
         for split, rows in cases.groupby("split", sort=False)

@@ -42,11 +42,9 @@ os.environ.update({k: v for k, v in ENVIRONMENT.items() if k != "PYTHONHASHSEED"
 
 
 SPREAD = {
-    "tests/benchmarks/test_short.py",
     "tests/test_pipeline.py",
     "tests/test_resume.py",
     "tests/test_stage.py",
-    "tests/test_studies.py",
 }
 """Files of long tests that share nothing: dealt out one by one, last, so that no process waits."""
 

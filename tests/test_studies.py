@@ -1,25 +1,31 @@
 """Every study runs, in its short form, and leaves its picture and the numbers behind it."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from matplotlib.image import imread
 from ruamel.yaml import YAML
+from tests.scripts import Done, run_scripts
 
 STUDIES = Path(__file__).parent.parent / "studies"
 LISTED = YAML(typ="safe").load(STUDIES / "dvc.yaml")["stages"]["study"]["foreach"]
 
 
+@pytest.fixture(scope="module")
+def studied(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Done]]:
+    """The folder of the pictures, and what became of each study."""
+    folder = tmp_path_factory.mktemp("pictures")
+    commands = [[name, "--short", "--pictures", str(folder)] for name in LISTED]
+    return folder, run_scripts(STUDIES, commands, cwd=STUDIES)
+
+
 @pytest.mark.parametrize("name", LISTED)
-def test_a_study_leaves_its_picture_and_its_numbers(name, tmp_path):
-    command = [sys.executable, f"{name}.py", "--short", "--pictures", str(tmp_path)]
-    done = subprocess.run(command, cwd=STUDIES, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert json.loads((tmp_path / f"{name}.json").read_text())
-    assert imread(tmp_path / f"{name}.png").std() > 0  # not blank
+def test_a_study_leaves_its_picture_and_its_numbers(name, studied):
+    folder, done = studied
+    assert not done[name].failed, done[name].said
+    assert json.loads((folder / f"{name}.json").read_text())
+    assert imread(folder / f"{name}.png").std() > 0  # not blank
 
 
 def test_every_script_is_listed_and_introduced():

@@ -233,6 +233,16 @@ def reaps(automation: dict) -> bool:
     return automation["name"].startswith("reap")
 
 
+@pytest.fixture(scope="module")
+def no_reaping(ui) -> None:
+    """From here on no event and no set-up closes a killed training: whoever sees it die does."""
+    for automation in filter(reaps, ask(f"{ui.api}/automations/filter", {})):
+        ask(f"{ui.api}/automations/{automation['id']}", {"enabled": False}, "PATCH")
+    for run in runs(ui, "reap"):
+        if run["state_type"] == "SCHEDULED":
+            ask(f"{ui.api}/flow_runs/{run['id']}", method="DELETE")
+
+
 @needs_browser
 def test_a_promotion_waits_for_a_person_who_says_yes_in_the_browser(ui):
     with browser() as page:
@@ -256,7 +266,7 @@ def test_a_promotion_waits_for_a_person_who_says_yes_in_the_browser(ui):
 
 
 @needs_browser
-def test_a_run_from_the_form_that_failed_is_retried_and_repeats_only_what_is_stale(ui):
+def test_a_run_from_the_form_that_failed_is_retried_and_repeats_only_what_is_stale(ui, no_reaping):
     with browser() as page, (ui.folder / f".hour9/locks/{EVALUATE}.lock").open("a") as busy:
         fcntl.flock(busy, fcntl.LOCK_EX)  # somebody is at this stage, so the run will fail there
         form(ui, page, "pipeline/pipeline")
@@ -326,7 +336,7 @@ def test_an_alias_that_was_set_by_hand_in_mlflow_is_put_back_by_the_guard(ui):
         page.get_by_text("set on this version by hand and put back").first.wait_for()
 
 
-def test_requests_unlike_the_training_data_start_the_topics_deployment(ui):
+def test_requests_unlike_the_training_data_start_the_topics_deployment(ui, no_reaping):
     rl, watch = (ask(f"{ui.api}/deployments/name/{name}") for name in ("pipeline/rl", MONITOR))
     requests = ui.folder / "requests.jsonl"
     requests.write_text('{"state": 1}\n' * 100)
@@ -340,16 +350,6 @@ def test_requests_unlike_the_training_data_start_the_topics_deployment(ui):
     assert started["deployment_id"] == rl["id"]
     assert started["parameters"]["topic"] == "rl"
     state(ui, started["id"], "Cancelled")
-
-
-@pytest.fixture
-def no_reaping(ui) -> None:
-    """No event and no set-up closes a killed training: whoever sees it die does."""
-    for automation in filter(reaps, ask(f"{ui.api}/automations/filter", {})):
-        ask(f"{ui.api}/automations/{automation['id']}", {"enabled": False}, "PATCH")
-    for run in runs(ui, "reap"):
-        if run["state_type"] == "SCHEDULED":
-            ask(f"{ui.api}/flow_runs/{run['id']}", method="DELETE")
 
 
 def test_a_run_killed_in_training_becomes_crashed_and_its_mlflow_run_killed(ui, no_reaping):

@@ -65,6 +65,7 @@ def serve(prefect_port: int, mlflow_port: int, report_port: int) -> int:
         "HOUR9_MLFLOW_URL": mlflow,
         ADDRESS: f"http://{HOST}:{report_port}",
     }
+    os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", "2")  # not 10: somebody waits for it
     os.environ.setdefault("HOUR9_POOL", "gpu" if has_gpu() else "cpu")
     connect()  # makes the database before the server looks at it
     print("starting, about half a minute", flush=True)
