@@ -14,13 +14,15 @@ from typing import Any
 from hour9.pages import DATA_DOCS
 from hour9.params import DATA
 from hour9.task import load_task, read_tables
-from hour9.validate import referenced, shared_contract
+from hour9.validate import shared_contract
 
 
 def data_docs(name: str) -> Path:
     """Draw the pages of a task's data; their first page."""
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
+
+    from hour9.sources.references import among
 
     task, tables = load_task(name), read_tables(DATA / name)
     folder = (DATA_DOCS / name).absolute()
@@ -44,9 +46,7 @@ def data_docs(name: str) -> Path:
         check = context.validation_definitions.add(
             gx.ValidationDefinition(name=table, data=rows, suite=suite)
         )
-        check.run(
-            batch_parameters={"dataframe": tables[table]},
-            expectation_parameters=referenced(every, tables),
-        )
+        with among(tables):
+            check.run(batch_parameters={"dataframe": tables[table]})
     context.build_data_docs(site_names=[name])
     return folder / "index.html"

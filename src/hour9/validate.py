@@ -87,6 +87,8 @@ def shared_contract(cases: pd.DataFrame) -> list[Expectation]:
 
 def check(task: Task, tables: Tables) -> None:
     """Raise DataRejected, naming every broken expectation of every table."""
+    from hour9.sources.references import among
+
     contract = {name: list(rules) for name, rules in task.contract(tables).items()}
     if missing := sorted({"cases", *contract} - tables.keys()):
         raise DataRejected(f"task '{task.name}' lacks tables {missing}; got {sorted(tables)}")
@@ -95,22 +97,11 @@ def check(task: Task, tables: Tables) -> None:
     broken = [line for name, rules in contract.items() for line in vacuous(name, rules)]
     if not broken:
         contract["cases"] += shared_contract(tables["cases"])
-        for name, rules in contract.items():
-            broken += broken_expectations(name, tables[name], rules, referenced(rules, tables))
+        with among(tables):
+            for name, rules in contract.items():
+                broken += broken_expectations(name, tables[name], rules)
     if broken:
         raise DataRejected("the data breaks its contract\n  " + "\n  ".join(broken))
-
-
-def referenced(rules: Sequence[Expectation], tables: Tables) -> dict[str, list[Any]]:
-    """The values that rules name as {"$PARAMETER": "<table>_<column>"}: another table's ids."""
-    wanted = [getattr(rule, "value_set", None) for rule in rules]
-    names = {value["$PARAMETER"] for value in wanted if isinstance(value, dict)}
-    return {
-        f"{name}_{column}": table[column].unique().tolist()
-        for name, table in tables.items()
-        for column in table
-        if f"{name}_{column}" in names
-    }
 
 
 def vacuous(name: str, rules: Sequence[Expectation]) -> list[str]:
@@ -119,12 +110,7 @@ def vacuous(name: str, rules: Sequence[Expectation]) -> list[str]:
     return [f"{name}: its contract lacks {rule}, so it could pass on nothing" for rule in lacking]
 
 
-def broken_expectations(
-    name: str,
-    table: pd.DataFrame,
-    rules: Sequence[Expectation],
-    references: dict[str, list[Any]] | None = None,
-) -> list[str]:
+def broken_expectations(name: str, table: pd.DataFrame, rules: Sequence[Expectation]) -> list[str]:
     """Check one table; one readable line for each broken expectation."""
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
@@ -134,11 +120,7 @@ def broken_expectations(
     rows = context.data_sources.add_pandas("memory").add_dataframe_asset(name)
     batch = rows.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": table})
     suite = gx.ExpectationSuite(name, expectations=list(rules))
-    outcome = batch.validate(
-        suite,
-        result_format={"result_format": "COMPLETE"},
-        expectation_parameters=references or None,
-    )
+    outcome = batch.validate(suite, result_format={"result_format": "COMPLETE"})
     if len(outcome.results) != len(rules) or not rules:
         return [f"{name}: {len(rules)} expectations declared, {len(outcome.results)} evaluated"]
     return [describe(name, table, result) for result in outcome.results if not result.success]

@@ -27,9 +27,9 @@ def columns(*names: str) -> list[Expectation]:
 
 def a_node(column: str) -> Expectation:
     """Every value is in nodes.node."""
-    from great_expectations import expectations as expect
+    from hour9.sources.references import ExpectColumnValuesToStandIn
 
-    return expect.ExpectColumnValuesToBeInSet(column=column, value_set={"$PARAMETER": "nodes_node"})
+    return ExpectColumnValuesToStandIn(column=column, place="nodes.node")
 
 
 def pairs(first: str, second: str) -> list[Expectation]:

@@ -98,7 +98,12 @@ def contract(tables: Tables) -> dict[str, list[Expectation]]:
     """Each graph has nodes, edges join two of its nodes, once; features and targets are there."""
     from great_expectations import expectations as expect
 
-    cases, nodes = tables["cases"], tables["nodes"]
+    from hour9.sources.references import (
+        ExpectColumnPairValuesToStandIn,
+        ExpectColumnValuesToStandIn,
+    )
+
+    cases = tables["cases"]
 
     def columns(*names: str) -> list[Expectation]:
         return [
@@ -114,14 +119,11 @@ def contract(tables: Tables) -> dict[str, list[Expectation]]:
         ]
 
     def known(column: str, table: str) -> Expectation:
-        return expect.ExpectColumnValuesToBeInSet(
-            column=column, value_set={"$PARAMETER": f"{table}_case"}
-        )
+        return ExpectColumnValuesToStandIn(column=column, place=f"{table}.case")
 
     def of_the_graph(column: str) -> Expectation:
-        pairs = list(zip(nodes["case"], nodes["node"], strict=True))
-        return expect.ExpectColumnPairValuesToBeInSet(
-            column_A="case", column_B=column, value_pairs_set=pairs
+        return ExpectColumnPairValuesToStandIn(
+            column_A="case", column_B=column, place="nodes.case.node"
         )
 
     if has_classes(cases):

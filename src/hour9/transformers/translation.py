@@ -45,6 +45,8 @@ def contract(_: Tables) -> dict[str, list[Expectation]]:
     """Each case has a text and a translation, neither empty nor endless."""
     from great_expectations import expectations as expect
 
+    from hour9.sources.references import ExpectColumnValuesToStandIn
+
     def whole(columns: list[str], text: str, exact: bool) -> list[Expectation]:
         return [
             expect.ExpectTableRowCountToBeBetween(min_value=1),
@@ -59,9 +61,7 @@ def contract(_: Tables) -> dict[str, list[Expectation]]:
         "sentences": whole(["case", "text"], "text", exact=True),
         "cases": [
             *whole(["case", "split", "target"], "target", exact=False),
-            expect.ExpectColumnValuesToBeInSet(
-                column="case", value_set={"$PARAMETER": "sentences_case"}
-            ),
+            ExpectColumnValuesToStandIn(column="case", place="sentences.case"),
         ],
     }
 

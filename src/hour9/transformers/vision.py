@@ -66,6 +66,7 @@ def contract(tables: Tables) -> dict[str, list[Expectation]]:
     """One image a case, all of one shape; at least two classes, and none that train lacks."""
     from great_expectations import expectations as expect
 
+    from hour9.sources.references import ExpectColumnValuesToStandIn
     from hour9.transformers.image_rules import ExpectColumnValuesToBeImages
 
     images, cases = tables["images"], tables["cases"]
@@ -96,9 +97,7 @@ def contract(tables: Tables) -> dict[str, list[Expectation]]:
         ],
         "cases": [
             *whole(["case", "split", "target", "group.class"]),
-            expect.ExpectColumnValuesToBeInSet(
-                column="case", value_set={"$PARAMETER": "images_case"}
-            ),
+            ExpectColumnValuesToStandIn(column="case", place="images.case"),
             expect.ExpectColumnValuesToMatchRegex(column="target", regex=r"\S"),
             expect.ExpectColumnValuesToBeInSet(column="target", value_set=known),
             expect.ExpectColumnUniqueValueCountToBeBetween(column="target", min_value=2),
