@@ -1,5 +1,7 @@
 """The command line's own small parts; the whole commands are run in test_pipeline.py."""
 
+import math
+
 import pytest
 
 from hour9 import cli
@@ -77,6 +79,16 @@ def test_a_program_gets_numbers_and_a_terminal_colours(capsys, monkeypatch):
     shown = capsys.readouterr().out
     assert "48;2;160;0;0mdull" in shown  # the strongest, against: full red
     assert "[not]" in shown
+
+
+@pytest.mark.parametrize("colours", [False, True])
+def test_how_many_words_were_not_read_is_said(capsys, monkeypatch, colours):
+    if colours:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+    show_words([("dull", 1.5), ("cut", math.nan), ("off", math.nan)])
+    shown = capsys.readouterr()
+    assert "2 of 3 words were not read: the text is longer" in shown.err
+    assert all(word in shown.out for word in ("dull", "cut", "off"))
 
 
 def test_a_second_candidate_is_refused_and_not_run_in_the_place_of_the_first(capsys):

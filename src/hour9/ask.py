@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Collection, Iterable
 from typing import Any
@@ -99,14 +100,21 @@ def show_words(words: list[tuple[str, float]]) -> None:
     from rich.console import Console
     from rich.text import Text
 
+    read = [(word, value) for word, value in words if not math.isnan(value)]
+    if len(read) < len(words):
+        told = f"{len(words) - len(read)} of {len(words)} words were not read"
+        print(f"{told}: the text is longer than what the model reads", file=sys.stderr)
     console = Console()
     if not console.is_terminal:
         for word, value in words:
             print(f"{value:+.3f} {word}")
         return
-    most = max(abs(value) for _, value in words) or 1.0
+    most = max((abs(value) for _, value in read), default=1.0) or 1.0
     line = Text()
     for word, value in words:
+        if math.isnan(value):
+            line.append(word, "dim strike").append(" ")
+            continue
         strength = round(160 * abs(value) / most)
         colour = f"rgb(0,{strength},0)" if value > 0 else f"rgb({strength},0,0)"
         line.append(word, f"white on {colour}").append(" ")

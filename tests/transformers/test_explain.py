@@ -1,5 +1,6 @@
 """What each word added to an answer, and the pictures of it."""
 
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -37,7 +38,13 @@ def test_each_word_of_the_text_is_told_once(classifier):
 def test_a_word_has_what_its_pieces_have():
     places = [(0, 0), (0, 2), (2, 4), (4, 5), (7, 9), (0, 0)]  # [CLS] du ##ll . ok [SEP]
     added = [9.0, 1.0, 2.0, 0.5, -1.0, 9.0]
-    assert by_word("dull.  ok cut", places, added) == [("dull.", 3.5), ("ok", -1.0), ("cut", 0.0)]
+    assert by_word("dull.  ok", places, added) == [("dull.", 3.5), ("ok", -1.0)]
+
+
+def test_a_word_that_was_cut_off_adds_no_number():
+    (_, kept), (word, cut) = by_word("ok cut", [(0, 0), (0, 2), (0, 0)], [9.0, 1.0, 9.0])
+    assert (kept, word) == (1.0, "cut")
+    assert math.isnan(cut)
 
 
 def test_a_candidate_without_gradients_says_who_can_explain():

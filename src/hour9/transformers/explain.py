@@ -5,6 +5,7 @@ Shapes: B texts in a batch, T tokens, H heads, K classes.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,8 +41,8 @@ def explained_words(classifier: Classifier, text: str) -> list[Word]:
     """Integrated gradients (Sundararajan et al. 2017, eq. 1), summed over each word's pieces.
 
     What a word adds to the log-odds of the answer, on the way from a text in which every word is
-    masked. Together they are the difference that the words make, up to the integral's error. What
-    was cut off because the text is too long adds nothing.
+    masked. Together they are the difference that the words make, up to the integral's error. NaN
+    for a word that was not read, as the text is longer than what the model reads.
     """
     from captum.attr import LayerIntegratedGradients
 
@@ -77,15 +78,15 @@ def masked(classifier: EncoderClassifier, tokens: Tensor) -> Tensor:  # (1, T) -
 
 
 def by_word(text: str, places: Sequence[tuple[int, int]], added: Sequence[float]) -> list[Word]:
-    """Sum what the tokens at these places of the text added, word by word."""
+    """Sum what the tokens at these places of the text added, word by word; NaN without a token."""
     words = list(re.finditer(r"\S+", text))
-    total = [0.0] * len(words)
+    total = [math.nan] * len(words)
     number = 0
     for (start, end), value in zip(places, added, strict=True):
         if end > start:  # [CLS] and [SEP] stand nowhere
             while words[number].end() <= start:
                 number += 1
-            total[number] += value
+            total[number] = value + (0.0 if math.isnan(total[number]) else total[number])
     return [(word.group(), value) for word, value in zip(words, total, strict=True)]
 
 
@@ -130,6 +131,7 @@ def contributions_picture(classifier: EncoderClassifier, texts: Sequence[str]) -
 
 def write_words(axis: Axes, words: Sequence[Word], height: float) -> None:
     """One line of words in letters of equal width, a colour behind each."""
+    words = [(word, 0.0 if math.isnan(value) else value) for word, value in words]
     most = max((abs(value) for _, value in words), default=1.0) or 1.0
     place = 0.0
     for word, value in words:
