@@ -249,8 +249,8 @@ def death(why: str) -> list[str]:
     number = abs(int(found[1])) % 128 if found and not 0 <= int(found[1]) <= 128 else 0
     if not number:
         return []
-    memory = ", as where memory runs out" if number == signal.SIGKILL else ""
-    return [f"its process was ended by signal {number}{memory}"]
+    like = {int(signal.SIGKILL): ", as where memory runs out", int(signal.SIGINT): ", as by Ctrl-C"}
+    return [f"its process was ended by signal {number}{like.get(number, '')}"]
 
 
 def restore(name: str) -> None:
