@@ -107,7 +107,7 @@ def show_words(words: list[tuple[str, float]]) -> None:
     console = Console()
     if not console.is_terminal:
         for word, value in words:
-            print(f"{value:+.3f} {word}")
+            print("nan" if math.isnan(value) else f"{value:+.3f}", word)
         return
     most = max((abs(value) for _, value in read), default=1.0) or 1.0
     line = Text()
