@@ -47,10 +47,9 @@ def test_where_nothing_changes_the_loss_nothing_moves():
 def test_the_loss_is_the_mean_of_both_places_and_the_second_is_the_harder(model, batch):
     x = model.encoder.embed(batch["tokens"]).detach().requires_grad_()
     plain = cross_entropy(model(batch["tokens"], batch["mask"]), batch["labels"])
-    hidden = model.encoder.read(x, batch["mask"])
-    cross_entropy(model.classify(hidden, batch["mask"]), batch["labels"]).backward()
+    cross_entropy(model.classify(x, batch["mask"]), batch["labels"]).backward()
     moved = x.detach() + against(x.detach(), x.grad, batch["mask"], SIZE)
-    logits = model.classify(model.encoder.read(moved, batch["mask"]), batch["mask"])
+    logits = model.classify(moved, batch["mask"])
     hard = cross_entropy(logits, batch["labels"])
     torch.testing.assert_close(adversarial(model, SIZE)(model, batch), (plain + hard) / 2)
     assert hard > plain
@@ -71,8 +70,7 @@ def test_the_direction_itself_is_not_learned_from(model, batch):
     x = model.encoder.embed(batch["tokens"])
 
     def lost(x):
-        hidden = model.encoder.read(x, batch["mask"])
-        return cross_entropy(model.classify(hidden, batch["mask"]), batch["labels"])
+        return cross_entropy(model.classify(x, batch["mask"]), batch["labels"])
 
     (gradient,) = torch.autograd.grad(lost(x), x)
     r = against(x, gradient, batch["mask"], SIZE).detach()

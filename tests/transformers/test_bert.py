@@ -19,7 +19,7 @@ def classifier(model_folder):
     return load_classifier(model_folder)
 
 
-def test_a_fresh_classifier_is_a_linear_map_of_the_mean_of_bert_s_last_states(
+def test_a_fresh_classifier_is_a_linear_map_of_bert_s_last_state_of_its_first_token(
     tiny_bert, classifier
 ):
     from transformers import BertConfig, BertModel
@@ -29,8 +29,8 @@ def test_a_fresh_classifier_is_a_linear_map_of_the_mean_of_bert_s_last_states(
     oracle.load_state_dict(load_file(tiny_bert / "model.safetensors"))
     model = EncoderHead(read_bert(tiny_bert), 2).eval()
     tokens = torch.tensor(encode(classifier.tokenizer, [TEXT]))
-    mean = oracle(tokens).last_hidden_state[0].mean(dim=0)  # (C,)
-    expected = model.head.weight @ mean + model.head.bias
+    first = oracle(tokens).last_hidden_state[0, 0]  # (C,)
+    expected = model.head.weight @ first + model.head.bias
     torch.testing.assert_close(model(tokens, torch.ones_like(tokens))[0], expected)
 
 

@@ -111,6 +111,28 @@ def test_the_order_of_the_words_matters(shape):
     assert not torch.allclose(model(swapped)[:, -1], model(TOKENS)[:, -1])
 
 
+@pytest.mark.parametrize("norm_first", [False, True])
+def test_the_first_token_alone_has_the_state_and_gradients_that_it_has_among_all(norm_first):
+    model = build(replace(BERT, layer=replace(LAYER, norm_first=norm_first)))
+    mask = torch.ones_like(TOKENS)
+    mask[1, 4:] = 0
+    all_of_them = model(TOKENS, mask)[:, 0]
+    alone = model.read_first(model.embed(TOKENS), mask)
+    torch.testing.assert_close(alone, all_of_them)
+    wanted = [p for p in model.parameters() if p.requires_grad]
+    expected = torch.autograd.grad(all_of_them.square().sum(), wanted, allow_unused=True)
+    found = torch.autograd.grad(alone.square().sum(), wanted, allow_unused=True)
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("shape", [GPT, replace(ROTARY, causal=False)])
+def test_a_first_token_that_did_not_read_the_text_has_nothing_to_say(shape):
+    model = build(shape)
+    with pytest.raises(ValueError, match="only an encoder's first token"):
+        model.read_first(model.embed(TOKENS))
+
+
 def test_segments_tell_two_texts_in_one_row_apart():
     model = build(BERT)
     torch.testing.assert_close(model(TOKENS, segments=torch.zeros_like(TOKENS)), model(TOKENS))

@@ -25,7 +25,7 @@ def adversarial(model: EncoderHead, size: float) -> Loss:
         mask, labels = batch["mask"], batch["labels"]
 
         def lost(x: Tensor) -> Tensor:  # (B, T, C) -> ()
-            return F.cross_entropy(model.classify(model.encoder.read(x, mask), mask), labels)
+            return F.cross_entropy(model.classify(x, mask), labels)
 
         x = model.encoder.embed(batch["tokens"]).requires_grad_()  # (B, T, C), frozen or not
         plain = lost(x)

@@ -52,7 +52,7 @@ def load_classifier(folder: Path) -> Classifier:
 
 
 class EncoderHead(nn.Module):
-    """An encoder, the mean of the tokens (Reimers & Gurevych 2019, section 3), a linear map."""
+    """An encoder and a linear map of its first token, [CLS] (Devlin et al. 2019, section 4.1)."""
 
     def __init__(self, encoder: Transformer, classes: int):
         super().__init__()
@@ -61,12 +61,15 @@ class EncoderHead(nn.Module):
         self.head = nn.Linear(encoder.shape.layer.channels, classes)
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:  # (B, T), (B, T) -> (B, K)
-        return self.classify(self.encoder(tokens, mask), mask)
+        return self.classify(self.encoder.embed(tokens), mask)
 
-    def classify(self, hidden: Tensor, mask: Tensor) -> Tensor:  # (B, T, C), (B, T) -> (B, K)
-        kept = mask[:, :, None].to(hidden.dtype)  # (B, T, 1), 0 on padding
-        mean = (hidden * kept).sum(dim=1) / kept.sum(dim=1)  # (B, C)
-        return self.head(self.dropout(mean))
+    def classify(self, x: Tensor, mask: Tensor) -> Tensor:  # (B, T, C), (B, T) -> (B, K)
+        """The same, of words that the encoder's `embed` has made vectors of."""
+        return self.answer(self.encoder.read_first(x, mask))
+
+    def answer(self, first: Tensor) -> Tensor:  # (B, C) -> (B, K)
+        """What the first token's last state says."""
+        return self.head(self.dropout(first))
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,16 @@ class EncoderLayer(nn.Module):
         x = self.around_attention(x, lambda x: self.attention(x, mask=mask, cache=cache))
         return self.around_feed_forward(x, self.feed_forward)
 
+    def first(self, x: Tensor, mask: Tensor | None = None) -> Tensor:  # (B, T, C) -> (B, 1, C)
+        """`forward` of the first token alone: it looks at all of them, and nobody else does.
+
+        Of the layer's products, keys and values are left: a sixth.
+        """
+        around = self.around_attention
+        source = around.norm(x) if around.norm_first else x
+        x = around(x[:, :1], lambda first: self.attention(first, source, mask=mask))
+        return self.around_feed_forward(x, self.feed_forward)
+
 
 @dataclass(frozen=True)
 class DecoderCache:
@@ -191,9 +201,23 @@ class Transformer(nn.Module):
         self, x: Tensor, mask: Tensor | None = None, caches: Sequence[KeyValueCache] | None = None
     ) -> Tensor:  # (B, T, C) -> (B, T, C)
         """The same, of words that `embed` has made vectors of."""
-        visible = None if mask is None else mask.bool()[:, None, None, :]  # (B, 1, 1, S)
+        visible = keys(mask)
         for i, layer in enumerate(self.layers):
             x = layer(x, visible, caches[i] if caches else None)
+        return self.norm(x) if self.shape.layer.norm_first else x
+
+    def read_first(self, x: Tensor, mask: Tensor | None = None) -> Tensor:  # (B, T, C) -> (B, C)
+        """`read` of the first token alone, for whom the last layer need not compute the others.
+
+        Raises ValueError where the first token does not see the others, or places are turned.
+        """
+        if self.shape.causal or self.shape.layer.rotary:
+            raise ValueError(f"only an encoder's first token has read the text, got {self.shape}")
+        *below, last = self.layers
+        for layer in below:
+            x = layer(x, keys(mask))
+        assert isinstance(last, EncoderLayer)
+        x = last.first(x, keys(mask))[:, 0]
         return self.norm(x) if self.shape.layer.norm_first else x
 
     def embed(
@@ -217,6 +241,11 @@ class Transformer(nn.Module):
     def caches(self) -> list[KeyValueCache]:
         """Empty ones, to generate a text of the longest length."""
         return [KeyValueCache(self.shape.context) for _ in self.layers]
+
+
+def keys(mask: Tensor | None) -> Tensor | None:  # (B, S) -> (B, 1, 1, S)
+    """What is no padding, for every head and query."""
+    return None if mask is None else mask.bool()[:, None, None, :]
 
 
 def start_small(module: nn.Module) -> None:

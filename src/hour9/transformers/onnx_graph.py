@@ -77,10 +77,11 @@ def as_onnx(model: EncoderHead, context: int) -> ModelProto:
     x = embedded(graph, encoder, context)
     for i, layer in enumerate(encoder.layers):
         assert isinstance(layer, EncoderLayer)
-        x = encoder_layer(graph, f"layers.{i}", layer, x, shape.layer.heads)
-    mean = graph.add("mean", "ReduceMean", x, graph.numbers("over", 1), keepdims=0)  # (1, C)
+        last = i == len(encoder.layers) - 1
+        x = encoder_layer(graph, f"layers.{i}", layer, x, shape.layer.heads, first=last)
+    answer = graph.add("read", "Squeeze", x, graph.numbers("over", 1))  # (1, C)
     head = [graph.weight(f"head.{part}", getattr(model.head, part)) for part in ("weight", "bias")]
-    graph.add("logits", "Gemm", mean, *head, transB=1)  # (1, K)
+    graph.add("logits", "Gemm", answer, *head, transB=1)  # (1, K)
     graph.add(PROBABILITIES, "Softmax", "logits")
     return helper.make_model(
         helper.make_graph(
@@ -110,8 +111,13 @@ def embedded(graph: Graph, encoder: Transformer, context: int) -> str:  # (1, T)
     return graph.add("norm", "LayerNormalization", x, gain, shift, epsilon=encoder.norm.eps)
 
 
-def encoder_layer(graph: Graph, name: str, layer: EncoderLayer, x: str, heads: int) -> str:
-    """Attention and the feed-forward network, each added to what came in: (1, T, C), twice."""
+def encoder_layer(
+    graph: Graph, name: str, layer: EncoderLayer, x: str, heads: int, first: bool
+) -> str:
+    """Attention and the feed-forward network, each added to what came in: (1, T, C), twice.
+
+    With `first`, nothing after the attention is computed but for the first token: (1, 1, C).
+    """
     attention, network = layer.attention, layer.feed_forward
     weights = attention.query_key_value
     mixed = graph.add(
@@ -123,6 +129,10 @@ def encoder_layer(graph: Graph, name: str, layer: EncoderLayer, x: str, heads: i
         domain="com.microsoft",
         num_heads=heads,
     )
+    if first:
+        place = graph.numbers(f"{name}.place", 0)
+        mixed = graph.add(f"{name}.first", "Gather", mixed, place, axis=1)
+        x = graph.add(f"{name}.first.x", "Gather", x, place, axis=1)
     y = graph.linear(f"{name}.output", attention.output, mixed)
     x = graph.add_and_norm(
         f"{name}.attended", x, y, layer.around_attention.norm, attention.output.bias

@@ -44,7 +44,7 @@ def distil(run: Run, labels: Sequence[str]) -> None:
 
     def loss(_: nn.Module, batch: Batch) -> Tensor:
         hidden = student.encoder(batch["tokens"], batch["mask"])  # (B, T, C)
-        logits = student.classify(hidden, batch["mask"])  # (B, K)
+        logits = student.answer(hidden[:, 0])  # (B, K)
         known_logits, known_hidden = lesson.rows(batch["rows"])
         return soft_targets(logits, known_logits, settings.temperature) + settings.match * distance(
             hidden, known_hidden, batch["mask"]
@@ -102,7 +102,7 @@ class Lesson:
         for rows in in_order_of_length([len(ids) for ids in tokens], SCORING_BATCH):
             batch = collate([tokens[i] for i in rows])
             states = model.encoder(batch["tokens"].to(device), batch["mask"].to(device))
-            logits[rows] = model.classify(states, batch["mask"].to(device))
+            logits[rows] = model.answer(states[:, 0])
             for row, state in zip(rows, states, strict=True):
                 hidden[start[row] : start[row + 1]] = state[: len(tokens[row])].float().cpu()
         return cls(logits, hidden, start)
