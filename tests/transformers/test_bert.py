@@ -19,9 +19,7 @@ def classifier(model_folder):
     return load_classifier(model_folder)
 
 
-def test_a_fresh_classifier_is_a_linear_map_of_bert_s_last_state_of_its_first_token(
-    tiny_bert, classifier
-):
+def test_a_fresh_classifier_asks_bert_s_last_layer_once(tiny_bert, classifier):
     from transformers import BertConfig, BertModel
 
     config = BertConfig.from_dict(json.loads((tiny_bert / "config.json").read_text()))
@@ -29,8 +27,9 @@ def test_a_fresh_classifier_is_a_linear_map_of_bert_s_last_state_of_its_first_to
     oracle.load_state_dict(load_file(tiny_bert / "model.safetensors"))
     model = EncoderHead(read_bert(tiny_bert), 2).eval()
     tokens = torch.tensor(encode(classifier.tokenizer, [TEXT]))
-    first = oracle(tokens).last_hidden_state[0, 0]  # (C,)
-    expected = model.head.weight @ first + model.head.bias
+    below = oracle(tokens, output_hidden_states=True).hidden_states[-2]  # (1, T, C)
+    summary = model.encoder.layers[-1].ask_once(below)[0]  # (C,)
+    expected = model.head.weight @ summary + model.head.bias
     torch.testing.assert_close(model(tokens, torch.ones_like(tokens))[0], expected)
 
 

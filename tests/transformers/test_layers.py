@@ -112,25 +112,39 @@ def test_the_order_of_the_words_matters(shape):
 
 
 @pytest.mark.parametrize("norm_first", [False, True])
-def test_the_first_token_alone_has_the_state_and_gradients_that_it_has_among_all(norm_first):
+def test_asked_once_a_layer_answers_the_mean_of_the_tokens_as_if_it_were_one_of_them(norm_first):
+    layer = EncoderLayer(replace(LAYER, norm_first=norm_first)).double()
+    x = torch.ones(B, T, 1, dtype=torch.float64) * torch.randn(B, 1, C, dtype=torch.float64)
+    alike = layer(x)  # all tokens are their mean, and ask the same
+    torch.testing.assert_close(layer.ask_once(x), alike[:, 0])
+
+    x = torch.randn(B, T, C, dtype=torch.float64)
+    asking = x.mean(dim=1, keepdim=True)
+    attention, norm = layer.attention, layer.around_attention.norm
+    if norm_first:
+        asking = asking + attention(norm(asking), norm(x))
+    else:
+        asking = norm(asking + attention(asking, x))
+    expected = layer.around_feed_forward(asking, layer.feed_forward)[:, 0]
+    torch.testing.assert_close(layer.ask_once(x), expected)
+
+
+@pytest.mark.parametrize("norm_first", [False, True])
+def test_padding_is_no_part_of_a_summary(norm_first):
     model = build(replace(BERT, layer=replace(LAYER, norm_first=norm_first)))
     mask = torch.ones_like(TOKENS)
-    mask[1, 4:] = 0
-    all_of_them = model(TOKENS, mask)[:, 0]
-    alone = model.read_first(model.embed(TOKENS), mask)
-    torch.testing.assert_close(alone, all_of_them)
-    wanted = [p for p in model.parameters() if p.requires_grad]
-    expected = torch.autograd.grad(all_of_them.square().sum(), wanted, allow_unused=True)
-    found = torch.autograd.grad(alone.square().sum(), wanted, allow_unused=True)
-    for ours, theirs in zip(found, expected, strict=True):
-        torch.testing.assert_close(ours, theirs)
+    mask[:, 4:] = 0
+    padded, short = (
+        model.summary(model.below(model.embed(tokens), seen), seen)
+        for tokens, seen in ((TOKENS, mask), (TOKENS[:, :4], None))
+    )
+    torch.testing.assert_close(padded, short)
 
 
 @pytest.mark.parametrize("shape", [GPT, replace(ROTARY, causal=False)])
-def test_a_first_token_that_did_not_read_the_text_has_nothing_to_say(shape):
-    model = build(shape)
-    with pytest.raises(ValueError, match="only an encoder's first token"):
-        model.read_first(model.embed(TOKENS))
+def test_what_is_no_encoder_sums_nothing_up(shape):
+    with pytest.raises(ValueError, match="only an encoder sums a text up"):
+        build(shape).summary(some().double())
 
 
 def test_segments_tell_two_texts_in_one_row_apart():

@@ -25,7 +25,7 @@ from hour9.engine.weights import load_model, save_model
 from hour9.task import Tables
 from hour9.transformers.batches import buckets, collate, encode, in_order_of_length, read_tokenizer
 from hour9.transformers.dropout import Dropout
-from hour9.transformers.layers import LayerShape, Transformer, TransformerShape
+from hour9.transformers.layers import LayerShape, Transformer, TransformerShape, keys
 
 SCORING_BATCH = 32
 
@@ -52,7 +52,7 @@ def load_classifier(folder: Path) -> Classifier:
 
 
 class EncoderHead(nn.Module):
-    """An encoder and a linear map of its first token, [CLS] (Devlin et al. 2019, section 4.1)."""
+    """An encoder, what its last layer says of the text as a whole, a linear map."""
 
     def __init__(self, encoder: Transformer, classes: int):
         super().__init__()
@@ -65,11 +65,19 @@ class EncoderHead(nn.Module):
 
     def classify(self, x: Tensor, mask: Tensor) -> Tensor:  # (B, T, C), (B, T) -> (B, K)
         """The same, of words that the encoder's `embed` has made vectors of."""
-        return self.answer(self.encoder.read_first(x, mask))
+        return self.answer(self.encoder.below(x, mask), mask)
 
-    def answer(self, first: Tensor) -> Tensor:  # (B, C) -> (B, K)
-        """What the first token's last state says."""
-        return self.head(self.dropout(first))
+    def answer(self, x: Tensor, mask: Tensor) -> Tensor:  # (B, T, C), (B, T) -> (B, K)
+        """The same, of what the last layer has below it."""
+        return self.head(self.dropout(self.encoder.summary(x, mask)))
+
+    def answer_and_states(
+        self, tokens: Tensor, mask: Tensor
+    ) -> tuple[Tensor, Tensor]:  # (B, T), (B, T) -> (B, K), (B, T, C)
+        """Beside the answer, what the last layer says of each token: a lesson for a student."""
+        encoder = self.encoder
+        x = encoder.below(encoder.embed(tokens), mask)
+        return self.answer(x, mask), encoder.finish(encoder.layers[-1](x, keys(mask)))
 
 
 @dataclass(frozen=True)

@@ -149,34 +149,45 @@ def write_words(axis: Axes, words: Sequence[Word], height: float) -> None:
 
 
 def attention_picture(classifier: EncoderClassifier, text: str) -> Figure:
-    """A map for each layer and head: row the token that looks, column where it looks."""
+    """A map for each layer and head: row the token that looks, column where it looks.
+
+    The last layer is asked once, by the tokens' mean, so its maps are a row high.
+    """
     from matplotlib.figure import Figure
 
     encoding = classifier.tokenizer.encode(text)
     tokens = torch.tensor([encoding.ids], device=classifier.model.head.weight.device)
     with torch.no_grad():
-        maps = attention_maps(classifier.model.encoder.eval(), tokens)
-    weights = torch.cat(list(maps.values())).cpu()  # (layers, H, T, T)
-    layers, heads, T, _ = weights.shape
-    sheet = F.pad(weights, (0, 1, 0, 1), value=torch.nan)  # a gap after each map
-    sheet = sheet.permute(0, 2, 1, 3).reshape(layers * (T + 1), heads * (T + 1))
-    size = max(1.1, 0.085 * T)  # inches of one map
-    figure = Figure(figsize=(1.2 + size * heads, 1.4 + size * layers), layout="constrained")
+        maps = attention_maps(classifier.model.eval(), tokens, torch.ones_like(tokens))
+    weights = [layer[0].cpu() for layer in maps.values()]  # (H, T, T), of the last layer (H, 1, T)
+    heads, _, T = weights[0].shape
+    bands = [F.pad(layer, (0, 1, 0, 1), value=torch.nan) for layer in weights]  # a gap after each
+    rows = [band.shape[1] for band in bands]
+    starts = [sum(rows[:i]) for i in range(len(rows))]
+    sheet = torch.cat([band.permute(1, 0, 2).flatten(1) for band in bands])  # (rows, H (T + 1))
+    inch = max(1.1, 0.085 * T) / T  # of one token
+    size = (1.2 + inch * sheet.shape[1], 1.4 + inch * sheet.shape[0])
+    figure = Figure(figsize=size, layout="constrained")
     axis = figure.subplots()
     drawn = axis.imshow(sheet.numpy(), cmap="Blues", vmin=0, vmax=1)
-    figure.suptitle(f"Attention: each row is a token, dark is where it looks\n“{text}”")
+    figure.suptitle(
+        f"Attention: each row is a token, dark is where it looks; the last row is all of them\n"
+        f"“{text}”"
+    )
     figure.colorbar(drawn, ax=axis, label="share of a row", shrink=0.4, aspect=30)
-    for count, set_ticks in ((layers, axis.set_yticks), (heads, axis.set_xticks)):
-        set_ticks(
-            [(T + 1) * i + t for i in range(count) for t in range(T)],
-            encoding.tokens * count,
-            fontsize=5.5,
-        )
+    looking = [*encoding.tokens * (len(rows) - 1), "mean"]
+    places = [
+        start + t for start, height in zip(starts, rows, strict=True) for t in range(height - 1)
+    ]
+    axis.set_yticks(places, looking, fontsize=5.5)
+    columns = [(T + 1) * h + t for h in range(heads) for t in range(T)]
+    axis.set_xticks(columns, encoding.tokens * heads, fontsize=5.5)
     axis.tick_params(axis="x", rotation=90)
     top, right = axis.secondary_xaxis("top"), axis.secondary_yaxis("right")
     top.set_xticks([(T + 1) * (h + 0.5) - 1 for h in range(heads)], numbered(heads))
     top.set_xlabel("head")
-    right.set_yticks([(T + 1) * (i + 0.5) - 1 for i in range(layers)], numbered(layers))
+    middles = [start + height / 2 - 1 for start, height in zip(starts, rows, strict=True)]
+    right.set_yticks(middles, numbered(len(rows)))
     right.set_ylabel("layer")
     for side in (axis, top, right):
         side.tick_params(length=0)

@@ -58,15 +58,16 @@ class EncoderLayer(nn.Module):
         x = self.around_attention(x, lambda x: self.attention(x, mask=mask, cache=cache))
         return self.around_feed_forward(x, self.feed_forward)
 
-    def first(self, x: Tensor, mask: Tensor | None = None) -> Tensor:  # (B, T, C) -> (B, 1, C)
-        """`forward` of the first token alone: it looks at all of them, and nobody else does.
+    def ask_once(self, x: Tensor, mask: Tensor | None = None) -> Tensor:  # (B, T, C) -> (B, C)
+        """Only the tokens' mean asks; all are asked (Dai et al. 2020, section 2.2: query pooling).
 
-        Of the layer's products, keys and values are left: a sixth.
+        Of the layer's products, keys and values are left: a sixth. `mask` is (B, 1, 1, T).
         """
         around = self.around_attention
         source = around.norm(x) if around.norm_first else x
-        x = around(x[:, :1], lambda first: self.attention(first, source, mask=mask))
-        return self.around_feed_forward(x, self.feed_forward)
+        asking = mean_of_tokens(x, mask)  # (B, 1, C)
+        asking = around(asking, lambda query: self.attention(query, source, mask=mask))
+        return self.around_feed_forward(asking, self.feed_forward)[:, 0]
 
 
 @dataclass(frozen=True)
@@ -201,23 +202,28 @@ class Transformer(nn.Module):
         self, x: Tensor, mask: Tensor | None = None, caches: Sequence[KeyValueCache] | None = None
     ) -> Tensor:  # (B, T, C) -> (B, T, C)
         """The same, of words that `embed` has made vectors of."""
-        visible = keys(mask)
         for i, layer in enumerate(self.layers):
-            x = layer(x, visible, caches[i] if caches else None)
-        return self.norm(x) if self.shape.layer.norm_first else x
+            x = layer(x, keys(mask), caches[i] if caches else None)
+        return self.finish(x)
 
-    def read_first(self, x: Tensor, mask: Tensor | None = None) -> Tensor:  # (B, T, C) -> (B, C)
-        """`read` of the first token alone, for whom the last layer need not compute the others.
+    def below(self, x: Tensor, mask: Tensor | None = None) -> Tensor:  # (B, T, C) -> (B, T, C)
+        """`read` up to the last layer."""
+        for layer in self.layers[:-1]:
+            x = layer(x, keys(mask))
+        return x
 
-        Raises ValueError where the first token does not see the others, or places are turned.
+    def summary(self, x: Tensor, mask: Tensor | None = None) -> Tensor:  # (B, T, C) -> (B, C)
+        """What the last layer says of a text as a whole, where `x` is what it has `below`.
+
+        Raises ValueError where tokens do not see the whole text, or places are turned.
         """
         if self.shape.causal or self.shape.layer.rotary:
-            raise ValueError(f"only an encoder's first token has read the text, got {self.shape}")
-        *below, last = self.layers
-        for layer in below:
-            x = layer(x, keys(mask))
+            raise ValueError(f"only an encoder sums a text up, got {self.shape}")
+        (last,) = self.layers[-1:]
         assert isinstance(last, EncoderLayer)
-        x = last.first(x, keys(mask))[:, 0]
+        return self.finish(last.ask_once(x, keys(mask)))
+
+    def finish(self, x: Tensor) -> Tensor:  # (…, C)
         return self.norm(x) if self.shape.layer.norm_first else x
 
     def embed(
@@ -246,6 +252,16 @@ class Transformer(nn.Module):
 def keys(mask: Tensor | None) -> Tensor | None:  # (B, S) -> (B, 1, 1, S)
     """What is no padding, for every head and query."""
     return None if mask is None else mask.bool()[:, None, None, :]
+
+
+def mean_of_tokens(
+    x: Tensor, mask: Tensor | None
+) -> Tensor:  # (B, T, C), (B, 1, 1, T) -> (B, 1, C)
+    """Without padding."""
+    if mask is None:
+        return x.mean(dim=1, keepdim=True)
+    kept = mask[:, 0].to(x.dtype)  # (B, 1, T)
+    return kept @ x / kept.sum(dim=2, keepdim=True)
 
 
 def start_small(module: nn.Module) -> None:

@@ -77,9 +77,9 @@ def as_onnx(model: EncoderHead, context: int) -> ModelProto:
     x = embedded(graph, encoder, context)
     for i, layer in enumerate(encoder.layers):
         assert isinstance(layer, EncoderLayer)
-        last = i == len(encoder.layers) - 1
-        x = encoder_layer(graph, f"layers.{i}", layer, x, shape.layer.heads, first=last)
-    answer = graph.add("read", "Squeeze", x, graph.numbers("over", 1))  # (1, C)
+        write = encoder_layer if i < shape.layers - 1 else last_layer
+        x = write(graph, f"layers.{i}", layer, x, shape.layer.heads)
+    answer = graph.add("summary", "Squeeze", x, graph.numbers("over", 1))  # (1, C)
     head = [graph.weight(f"head.{part}", getattr(model.head, part)) for part in ("weight", "bias")]
     graph.add("logits", "Gemm", answer, *head, transB=1)  # (1, K)
     graph.add(PROBABILITIES, "Softmax", "logits")
@@ -111,15 +111,9 @@ def embedded(graph: Graph, encoder: Transformer, context: int) -> str:  # (1, T)
     return graph.add("norm", "LayerNormalization", x, gain, shift, epsilon=encoder.norm.eps)
 
 
-def encoder_layer(
-    graph: Graph, name: str, layer: EncoderLayer, x: str, heads: int, first: bool
-) -> str:
-    """Attention and the feed-forward network, each added to what came in: (1, T, C), twice.
-
-    With `first`, nothing after the attention is computed but for the first token: (1, 1, C).
-    """
-    attention, network = layer.attention, layer.feed_forward
-    weights = attention.query_key_value
+def encoder_layer(graph: Graph, name: str, layer: EncoderLayer, x: str, heads: int) -> str:
+    """Attention and the feed-forward network, each added to what came in: (1, T, C), twice."""
+    weights = layer.attention.query_key_value
     mixed = graph.add(
         f"{name}.attention",
         "Attention",
@@ -129,10 +123,33 @@ def encoder_layer(
         domain="com.microsoft",
         num_heads=heads,
     )
-    if first:
-        place = graph.numbers(f"{name}.place", 0)
-        mixed = graph.add(f"{name}.first", "Gather", mixed, place, axis=1)
-        x = graph.add(f"{name}.first.x", "Gather", x, place, axis=1)
+    return rest_of_layer(graph, name, layer, x, mixed)
+
+
+def last_layer(graph: Graph, name: str, layer: EncoderLayer, x: str, heads: int) -> str:
+    """The same, where only the tokens' mean asks: (1, T, C) -> (1, 1, C)."""
+    asking = graph.add(f"{name}.mean", "ReduceMean", x, graph.numbers(f"{name}.tokens", 1))
+    weights = layer.attention.query_key_value
+    asked = [
+        graph.add(f"{name}.{part}", "MatMul", seen, graph.weight(f"{name}.{part}.weight", weight.T))
+        for part, seen, weight in zip(
+            ("query", "key", "value"), (asking, x, x), weights.weight.chunk(3), strict=True
+        )
+    ]
+    mixed = graph.add(
+        f"{name}.attention",
+        "MultiHeadAttention",
+        *asked,
+        graph.weight(f"{name}.attention.bias", weights.bias),
+        domain="com.microsoft",
+        num_heads=heads,
+    )
+    return rest_of_layer(graph, name, layer, asking, mixed)
+
+
+def rest_of_layer(graph: Graph, name: str, layer: EncoderLayer, x: str, mixed: str) -> str:
+    """What follows the attention's mixture of values."""
+    attention, network = layer.attention, layer.feed_forward
     y = graph.linear(f"{name}.output", attention.output, mixed)
     x = graph.add_and_norm(
         f"{name}.attended", x, y, layer.around_attention.norm, attention.output.bias

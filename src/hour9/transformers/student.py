@@ -43,8 +43,7 @@ def distil(run: Run, labels: Sequence[str]) -> None:
     lesson = Lesson.of(teacher, train.tokens)
 
     def loss(_: nn.Module, batch: Batch) -> Tensor:
-        hidden = student.encoder(batch["tokens"], batch["mask"])  # (B, T, C)
-        logits = student.answer(hidden[:, 0])  # (B, K)
+        logits, hidden = student.answer_and_states(batch["tokens"], batch["mask"])
         known_logits, known_hidden = lesson.rows(batch["rows"])
         return soft_targets(logits, known_logits, settings.temperature) + settings.match * distance(
             hidden, known_hidden, batch["mask"]
@@ -101,8 +100,8 @@ class Lesson:
             hidden = np.memmap(file, np.float32, "w+", shape=shape)
         for rows in in_order_of_length([len(ids) for ids in tokens], SCORING_BATCH):
             batch = collate([tokens[i] for i in rows])
-            states = model.encoder(batch["tokens"].to(device), batch["mask"].to(device))
-            logits[rows] = model.answer(states[:, 0])
+            seen = (batch[name].to(device) for name in ("tokens", "mask"))
+            logits[rows], states = model.answer_and_states(*seen)
             for row, state in zip(rows, states, strict=True):
                 hidden[start[row] : start[row + 1]] = state[: len(tokens[row])].float().cpu()
         return cls(logits, hidden, start)
