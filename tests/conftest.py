@@ -6,12 +6,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hour9.servers import HOST, free_port, process, wait_for
 from hour9.stage import ENVIRONMENT, LOGS, WARM
 from hour9.warm import WarmProcess
 
@@ -120,11 +122,25 @@ def empty_prefect(database: Path) -> None:
     subprocess.run(upgrade, env=env, check=True, capture_output=True)
 
 
-def prepare_prefect(project: Path) -> None:
-    """For a project whose Prefect server is going to be started."""
+def prepare_prefect(project: Path) -> Path:
+    """For a project whose Prefect server is going to be started: its home."""
     home = project / ".hour9/prefect"
-    home.mkdir(parents=True)
-    shutil.copy(made_once("prefect.db", empty_prefect), home)
+    if not home.exists():
+        home.mkdir(parents=True)
+        shutil.copy(made_once("prefect.db", empty_prefect), home)
+    return home
+
+
+@contextmanager
+def prefect_server(project: Path, patch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The project's, for all that is run inside the block."""
+    port = str(free_port())
+    patch.setenv("PREFECT_HOME", str(prepare_prefect(project)))
+    with process("prefect", "server", "start", "--no-services", "--host", HOST, "--port", port):
+        patch.setenv("PREFECT_API_URL", f"http://{HOST}:{port}/api")
+        wait_for(f"http://{HOST}:{port}/api/health")
+        yield
+    patch.delenv("PREFECT_API_URL", raising=False)
 
 
 def copy_project(folder: Path) -> Path:

@@ -13,8 +13,8 @@ import contextlib, io, json, os, runpy, sys, traceback
 sys.path.insert(0, sys.argv[1])
 for name, *arguments in json.loads(sys.argv[2]):
     script = os.path.join(sys.argv[1], f"{name}.py")
-    failed, said = False, io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+    failed, said, errors = False, io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(errors):
         try:
             before, sys.argv = sys.argv, [script, *arguments]
             runpy.run_path(script, run_name="__main__")
@@ -23,15 +23,16 @@ for name, *arguments in json.loads(sys.argv[2]):
             traceback.print_exc()
         finally:
             sys.argv = before
-    print(json.dumps([name, failed, said.getvalue()]), flush=True)
+    print(json.dumps([name, failed, said.getvalue(), errors.getvalue()]), flush=True)
 """
 
 
 class Done(NamedTuple):
-    """What became of a script."""
+    """What became of a script: what it printed, and what it complained of."""
 
     failed: bool
     said: str
+    errors: str
 
 
 def run_scripts(folder: Path, commands: Sequence[Sequence[str]], cwd: Path) -> dict[str, Done]:
@@ -42,5 +43,5 @@ def run_scripts(folder: Path, commands: Sequence[Sequence[str]], cwd: Path) -> d
     command = [sys.executable, "-c", RUN, str(folder), json.dumps(commands)]
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
-    found = {name: Done(failed, said) for name, failed, said in lines}
-    return {name: found.get(name, Done(True, done.stderr)) for name, *_ in commands}
+    found = {name: Done(*what) for name, *what in lines}
+    return {name: found.get(name, Done(True, "", done.stderr)) for name, *_ in commands}

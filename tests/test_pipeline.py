@@ -5,19 +5,16 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 import psutil
 import pytest
-from tests.conftest import QUICK, prepare_prefect
+from tests.conftest import QUICK, prefect_server, prepare_prefect
 
 from hour9 import dag, run
 from hour9.config import set_params
 from hour9.registry.lineage import dvc_md5
-from hour9.servers import HOST, free_port, process, wait_for
 from hour9.stage import LOGS, WARM
 
 BIN = Path(sys.executable).parent
@@ -56,18 +53,6 @@ def start_run(task: str) -> "subprocess.Popen[str]":
     )
 
 
-@contextmanager
-def prefect_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """One for all the runs inside the block, which would each start their own."""
-    api, port = "PREFECT_API_URL", str(free_port())
-    monkeypatch.setenv("PREFECT_HOME", str(Path(".hour9/prefect").resolve()))
-    with process("prefect", "server", "start", "--no-services", "--host", HOST, "--port", port):
-        monkeypatch.setenv(api, f"http://{HOST}:{port}/api")
-        wait_for(f"{os.environ[api]}/health")
-        yield
-    monkeypatch.delenv(api)
-
-
 def test_the_road_from_raw_data_to_the_registry_and_back_to_nothing_to_do(
     project, warm, monkeypatch
 ):
@@ -99,7 +84,7 @@ def test_the_road_from_raw_data_to_the_registry_and_back_to_nothing_to_do(
     assert not row["stale"]
     assert [gate["name"] for gate in row["gates"]] == GATES
 
-    with prefect_server(monkeypatch):
+    with prefect_server(project, monkeypatch):
         # There and back: the first version again, not the newest.
         command("hour9", "run", "--task", "taxi", "--set", "candidates.taxi-qlearning.seed=1")
         assert standing()["version"] == 2

@@ -15,10 +15,10 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 from ruamel.yaml import YAML
-from tests.conftest import ROOT, copy_project, prepare_prefect, stay_in
+from tests.conftest import ROOT, copy_project, prefect_server, stay_in
 
 from hour9 import dag, dispatch, remote, run, sweep
-from hour9.servers import HOST, NotServed, free_port, process, wait_for
+from hour9.servers import NotServed
 from hour9.stage import LOGS, WARM
 
 BIN = Path(sys.executable).parent
@@ -96,19 +96,12 @@ def store(clones: dict[str, Path]) -> str:
 @pytest.fixture(scope="module")
 def machines(clones: dict[str, Path], store: str) -> Iterator[list[Machine]]:
     """A Prefect server, and two workers that wait for stages."""
-    port = str(free_port())
     with ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         stay_in(clones["sender"], patch)
-        prepare_prefect(clones["sender"])
-        patch.setenv("PREFECT_HOME", str(clones["sender"] / ".hour9/prefect"))
         patch.setenv("PREFECT_WORKER_HEARTBEAT_SECONDS", "5")
         patch.setenv("PREFECT_WORKER_QUERY_SECONDS", "1")
-        stack.enter_context(
-            process("prefect", "server", "start", "--no-services", "--host", HOST, "--port", port)
-        )
-        patch.setenv("PREFECT_API_URL", f"http://{HOST}:{port}/api")
-        wait_for(f"http://{HOST}:{port}/api/health")
+        stack.enter_context(prefect_server(clones["sender"], patch))
         found = []
         for name in ("one", "two"):
             log = stack.enter_context((clones[name] / "worker.log").open("w"))

@@ -23,7 +23,7 @@ def studied(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, D
 @pytest.mark.parametrize("name", LISTED)
 def test_a_study_leaves_its_picture_and_its_numbers(name, studied):
     folder, done = studied
-    assert not done[name].failed, done[name].said
+    assert not done[name].failed, done[name].errors
     assert json.loads((folder / f"{name}.json").read_text())
     assert imread(folder / f"{name}.png").std() > 0  # not blank
 

@@ -34,7 +34,7 @@ def done(results: bytes) -> dict[str, Done]:
 
 @pytest.mark.parametrize("name", SAYS)
 def test_the_short_form_says_what_it_measured(name, done):
-    assert not done[name].failed, done[name].said
+    assert not done[name].failed, done[name].errors
     assert all(words in done[name].said for words in SAYS[name]), done[name].said
 
 
