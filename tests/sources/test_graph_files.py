@@ -79,7 +79,7 @@ def test_a_split_that_the_file_lacks_is_carved_and_what_is_not_read_is_said(tmp_
     found = read_graph_files(tmp_path, seed=0)["cases"]["split"].value_counts()
     assert found["test"] == 17  # what was named for validation
     assert found["validation"] > 0
-    assert "not read: colour, weight" in capsys.readouterr().err
+    assert "left out edges.colour, edges.weight (edges carry a distance)" in capsys.readouterr().err
 
 
 def test_links_to_a_node_that_is_not_there_are_stopped_with_the_row(tmp_path):

@@ -27,10 +27,6 @@ class Lesson:
     def __init__(self, settings: OnNodes, around: Surroundings, model: Network, known: Batch):
         self.settings, self.around, self.model, self.known = settings, around, model, known
         self.most = settings.neighbours or [0] * model.depth
-        if len(self.most) != model.depth:
-            raise Refused(
-                f"neighbours takes {model.depth} numbers, one a layer, or none; got {self.most}"
-            )
         self.device = pick_device(settings.device)
         asked, n = known["position"].numpy(), len(around.adjacency)
         at_once = len(asked) <= settings.batch_size and not any(self.most)

@@ -7,13 +7,12 @@ Nodes are named by whole numbers, classes too, from 0. An empty target is a node
 knows: it has no case. What is wrong with the graph itself, the contract says.
 """
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from hour9.sources.splits import at_random, split_of, with_all_splits
+from hour9.sources.splits import at_random, split_of, tell_left_out, with_all_splits
 from hour9.sources.tudataset import BadFile
 from hour9.task import Tables
 
@@ -30,7 +29,7 @@ def read_graph_files(root: Path, seed: int) -> Tables:
         raise BadFile(f"{root}: node {nodes.loc[again, 'node'].iloc[0]} stands in several rows")
     unread = edges.columns.difference(["source", "target", "distance"])
     if len(unread):
-        print(f"'{root}': edges carry a distance; not read: {', '.join(unread)}", file=sys.stderr)
+        tell_left_out(root, [f"edges.{name}" for name in unread], "edges carry a distance")
     edges = edges.assign(**{"distance": 1.0} if "distance" not in edges else {})
     ends = np.sort(edges[["source", "target"]].to_numpy(np.int64), axis=1)  # it has no direction
     features = nodes.drop(columns=["node", "target", "split"], errors="ignore")

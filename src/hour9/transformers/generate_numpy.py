@@ -1,7 +1,9 @@
 """A GPT that reads one text, in NumPy: the layers of layers.py, a few positions at a time.
 
 For one text and one token a step is a few products of a matrix and a vector. PyTorch spends more
-time on getting ready for each of them than on the arithmetic.
+time on getting ready for each of them than on the arithmetic. So what is the same for every token
+is done once: a norm's parameters go into the map behind it, and the mean that each norm takes away
+is taken from all that is ever added to x, which then has none (Jiang et al. 2023, section 3.1).
 
 Shapes: T new tokens, S tokens seen, C channels, H heads, D = C / H, V words.
 """
@@ -34,10 +36,11 @@ class NumpyReader:
     def __init__(self, model: Transformer):
         assert readable(model.shape)
         self.context, self.epsilon = model.shape.context, model.norm.eps
-        self.words = model.words.weight.numpy()  # (V, C)
+        self.words = centred(model.words.weight).numpy()  # (V, C)
         self.positions = None
         if model.positions is not None:
-            self.positions = model.positions(torch.arange(self.context)).numpy()  # (context, C)
+            places = model.positions(torch.arange(self.context))  # (context, C)
+            self.positions = centred(places).numpy()
         self.layers = [
             LayerReader(layer, model.shape)
             for layer in model.layers
@@ -69,9 +72,9 @@ class LayerReader:
         attention, network = layer.attention, layer.feed_forward
         look, widen = attention.query_key_value, network.widen
         self.look = after_norm(layer.around_attention.norm, look.weight, look.bias)
-        self.mix = transposed(attention.output)
+        self.mix = before_norm(attention.output)
         self.widen = after_norm(layer.around_feed_forward.norm, widen.weight, widen.bias)
-        self.narrow = transposed(network.narrow)
+        self.narrow = before_norm(network.narrow)
         self.activation, _ = ACTIVATIONS[shape.layer.activation]  # type: ignore[index]
         self.epsilon, self.heads = shape.layer.epsilon, shape.layer.heads
         width = shape.layer.channels // self.heads
@@ -104,21 +107,23 @@ def linear(parameters: Linear, x: Array) -> Array:  # (T, F_in) -> (T, F_out)
     return x @ weight + bias
 
 
-def transposed(layer: nn.Linear) -> Linear:
-    return layer.weight.T.contiguous().numpy(), layer.bias.numpy()
+def before_norm(layer: nn.Linear) -> Linear:
+    return centred(layer.weight.T).contiguous().numpy(), centred(layer.bias).numpy()
 
 
 def after_norm(norm: nn.LayerNorm, weight: torch.Tensor, bias: torch.Tensor) -> Linear:
-    """W (γ x̂ + β) + b = (W γ) x̂ + (W β + b): the norm's parameters go into the map behind it."""
+    """W (γ x̂ + β) + b = (W γ) x̂ + (W β + b)."""
     return (weight * norm.weight).T.contiguous().numpy(), (weight @ norm.bias + bias).numpy()
 
 
+def centred(x: torch.Tensor) -> torch.Tensor:  # (…, C) -> (…, C)
+    return x - x.mean(dim=-1, keepdim=True)
+
+
 def normal(x: Array, epsilon: float) -> Array:  # (T, C) -> (T, C)
-    """(x - μ) / √(σ² + ε) (Ba et al. 2016, eq. 4), without γ and β."""
-    C = x.shape[1]
-    centred = x - x.sum(axis=1, keepdims=True) / C
-    variance = np.einsum("tc,tc->t", centred, centred) / C  # (T,)
-    return centred / np.sqrt(variance + epsilon)[:, None]
+    """x / √(σ² + ε) of x whose mean is 0 (Ba et al. 2016, eq. 4), without γ and β."""
+    variance = np.einsum("tc,tc->t", x, x) / x.shape[1]  # (T,)
+    return x / np.sqrt(variance + epsilon)[:, None]
 
 
 def angles(rotary: RotaryPositions, context: int) -> Array:  # -> (2, context, D/2)

@@ -202,14 +202,16 @@ class Transformer(nn.Module):
         self, x: Tensor, mask: Tensor | None = None, caches: Sequence[KeyValueCache] | None = None
     ) -> Tensor:  # (B, T, C) -> (B, T, C)
         """The same, of words that `embed` has made vectors of."""
+        visible = keys(mask)
         for i, layer in enumerate(self.layers):
-            x = layer(x, keys(mask), caches[i] if caches else None)
+            x = layer(x, visible, caches[i] if caches else None)
         return self.finish(x)
 
     def below(self, x: Tensor, mask: Tensor | None = None) -> Tensor:  # (B, T, C) -> (B, T, C)
         """`read` up to the last layer."""
+        visible = keys(mask)
         for layer in self.layers[:-1]:
-            x = layer(x, keys(mask))
+            x = layer(x, visible)
         return x
 
     def summary(self, x: Tensor, mask: Tensor | None = None) -> Tensor:  # (B, T, C) -> (B, C)
@@ -219,7 +221,7 @@ class Transformer(nn.Module):
         """
         if self.shape.causal or self.shape.layer.rotary:
             raise ValueError(f"only an encoder sums a text up, got {self.shape}")
-        (last,) = self.layers[-1:]
+        last = self.layers[-1]
         assert isinstance(last, EncoderLayer)
         return self.finish(last.ask_once(x, keys(mask)))
 
