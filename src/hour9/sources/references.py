@@ -21,6 +21,8 @@ from great_expectations.expectations.metrics.map_metric_provider import (
     column_pair_condition_partial,
 )
 
+from hour9.sources.told import Told
+
 _tables: dict[str, pd.DataFrame] = {}
 
 
@@ -46,9 +48,10 @@ class StandsIn(ColumnMapMetricProvider):
         return column.isin(_tables[table][name])
 
 
-class ExpectColumnValuesToStandIn(ColumnMapExpectation):
+class ExpectColumnValuesToStandIn(Told, ColumnMapExpectation):
     """Each value stands in a column of another table."""
 
+    sentence: ClassVar[str] = "values must stand in $place."
     place: str
     map_metric: ClassVar[str] = "column_values.stand_in"
     success_keys: ClassVar[tuple[str, ...]] = ("mostly", "place")
@@ -74,9 +77,10 @@ class PairStandsIn(ColumnPairMapMetricProvider):
         return pd.Series(asked.isin(rows), column_A.index)
 
 
-class ExpectColumnPairValuesToStandIn(ColumnPairMapExpectation):
+class ExpectColumnPairValuesToStandIn(Told, ColumnPairMapExpectation):
     """Each pair is a row of another table."""
 
+    sentence: ClassVar[str] = "Values in $column_A and $column_B must be a row of $place."
     place: str
     ignore_row_if: str = "neither"
     map_metric: ClassVar[str] = "column_pair_values.stand_in"

@@ -10,6 +10,8 @@ from great_expectations.expectations.metrics.map_metric_provider import (
     column_condition_partial,
 )
 
+from hour9.sources.told import Told
+
 
 class ImageSize(ColumnMapMetricProvider):
     """Which values are so many bytes. A byte is whole and from 0 to 255, and never missing."""
@@ -22,9 +24,10 @@ class ImageSize(ColumnMapMetricProvider):
         return column.map(lambda pixels: isinstance(pixels, bytes) and len(pixels) == size)
 
 
-class ExpectColumnValuesToBeImages(ColumnMapExpectation):
+class ExpectColumnValuesToBeImages(Told, ColumnMapExpectation):
     """Each value holds the bytes of an image of `size` numbers."""
 
+    sentence: ClassVar[str] = "values must be images of $size bytes."
     size: int
     map_metric: ClassVar[str] = "column_values.image_size"
     success_keys: ClassVar[tuple[str, ...]] = ("mostly", "size")
