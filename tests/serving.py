@@ -10,6 +10,7 @@ import mlflow
 import pandas as pd
 from starlette.testclient import TestClient
 
+from hour9.ask import as_asked
 from hour9.registry import model as served_code
 from hour9.registry.versions import answering_code
 from hour9.task import Tables, Task
@@ -79,5 +80,7 @@ def answers_the_readme(server: TestClient, task: str) -> None:
     """What the README shows has an answer, over HTTP and by `hour9 predict`, and it is the same."""
     status, words = ask(server, readme_example(task))
     assert status == 200, words
-    answer = server.app.state.model.predict(pd.DataFrame([readme_example(task)]))
+    model = server.app.state.model
+    asked = as_asked(pd.DataFrame([readme_example(task)]), model.metadata.get_input_schema())
+    answer = model.predict(asked)
     assert answer.to_dict("records") == answers(words).to_dict("records")

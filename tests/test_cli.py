@@ -2,10 +2,12 @@
 
 import math
 
+import pandas as pd
 import pytest
+from mlflow.types import ColSpec, DataType, Schema
 
 from hour9 import cli
-from hour9.ask import read_requests, refuse_unknown, show_words, spread
+from hour9.ask import as_asked, read_requests, refuse_unknown, show_words, spread
 from hour9.remote import CLONE
 
 
@@ -14,6 +16,13 @@ def test_a_list_in_a_request_stands_for_numbered_columns_unless_its_own_is_known
     flat = {"observation_0": 0.5, "observation_1": -1.0, "text": "a"}
     assert spread(row, ["observation_0", "observation_1", "text"]) == flat
     assert spread(row, ["observation", "text"]) == row
+
+
+def test_whole_numbers_go_where_the_model_takes_fractions():
+    schema = Schema([ColSpec(DataType.string, "text"), ColSpec(DataType.double, "seed", False),
+                     ColSpec(DataType.long, "state", False)])  # fmt: skip
+    asked = as_asked(pd.DataFrame({"text": ["2"], "seed": [2], "state": [3]}), schema)
+    assert asked.dtypes.astype(str).tolist() == [str(asked["text"].dtype), "float64", "int64"]
 
 
 def test_a_misspelled_field_is_not_passed_over():
@@ -57,7 +66,12 @@ def test_what_begins_as_a_row_and_is_none_is_no_text(written):
 
 
 @pytest.mark.parametrize(
-    ("written", "why"), [("[]", "is empty"), ('["good", {"text": "bad"}]', "this one mixes them")]
+    ("written", "why"),
+    [
+        ("[]", "is empty"),
+        ('["good", {"text": "bad"}]', "rows alone or texts alone"),
+        ('["good", 3]', "rows alone or texts alone"),
+    ],
 )
 def test_a_list_of_nothing_or_of_both_kinds_is_refused(written, why):
     with pytest.raises(ValueError, match=why):

@@ -40,6 +40,7 @@ def test_a_list_changes_there_and_back_on_its_own_line_with_its_comment(project)
         ("candidates.nodes-gcn.neighbours=[5]", "2 numbers, one a layer, or none"),
         ("candidates.nodes-gcn.neighbours=[5, 5]", "set it to 0, or neighbours to"),
         ("candidates.vision-vit.heads=5", "heads must divide channels"),
+        ("candidates.vision-vit.shift=.inf", "finite number"),
         ("tasks.nodes.source.kind=planetoids", "did you mean 'planetoid'"),
         ("tasks.nodes.source.root=/data/planetoid", "absolute path"),
         ("tasks.nodes.source.root=", "empty path"),

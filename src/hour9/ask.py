@@ -7,7 +7,11 @@ import json
 import math
 import sys
 from collections.abc import Collection, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow.types.schema import Schema
 
 
 def predict(asked: argparse.Namespace) -> int:
@@ -24,7 +28,7 @@ def predict(asked: argparse.Namespace) -> int:
         columns = model.metadata.get_input_schema().input_names()
         rows = [spread(row, columns) for row in read_requests(asked.request)]
         refuse_unknown(rows, columns)
-        requests = pd.DataFrame(rows)
+        requests = as_asked(pd.DataFrame(rows), model.metadata.get_input_schema())
         answers = model.predict(requests)
         print(f"{address} answers", file=sys.stderr)
         print(answers.to_json(orient="records", lines=True), end="", flush=True)
@@ -84,15 +88,25 @@ def read_requests(written: str) -> list[dict[str, Any]]:
         if written.lstrip().startswith("{"):
             raise ValueError(f"the request begins as JSON but is none: {error}") from None
         rows = written
-    rows = rows if isinstance(rows, list) else [rows]
+    if not isinstance(rows, list):
+        return [rows] if isinstance(rows, dict) else [{"text": written}]
     if not rows:
         raise ValueError("the list of requests is empty; send a row or a text in it")
     kinds = {type(row) for row in rows}
     if kinds == {str}:
         return [{"text": row} for row in rows]
-    if dict in kinds and len(kinds) > 1:
-        raise ValueError("a list holds rows or texts; this one mixes them")
-    return rows if kinds == {dict} else [{"text": written}]
+    if kinds != {dict}:
+        raise ValueError("a list holds rows alone or texts alone; this one does not")
+    return rows
+
+
+def as_asked(requests: pd.DataFrame, schema: Schema) -> pd.DataFrame:
+    """Whole numbers as fractions where the model takes those: MLflow's check refuses 2 for 2.0."""
+    from mlflow.types import DataType
+
+    whole = requests.select_dtypes("integer").columns
+    fractions = [column.name for column in schema.inputs if column.type == DataType.double]
+    return requests.astype(dict.fromkeys(whole.intersection(fractions), float))
 
 
 def show_words(words: list[tuple[str, float]]) -> None:

@@ -30,10 +30,11 @@ class RunFailed(RuntimeError):  # noqa: N818 - reads as a sentence where it is r
 
 def run(asked: argparse.Namespace) -> int:
     """Do what is stale, through Prefect; where nothing is, say so without starting it."""
-    from hour9 import config, dispatch
+    from hour9 import config, dag, dispatch
     from hour9 import run as runs
     from hour9.servers import PrefectServer
 
+    dag.wanted(asked.topic, asked.task, asked.candidate)  # raises before params.yaml is changed
     if asked.pool:
         dispatch.commit_to_send(asked.settings)
         import_flow(PrefectServer.shared())

@@ -45,7 +45,10 @@ def app(address: str) -> Any:
             status, why = refusal
             response = JSONResponse({"error": why}, status)
         else:
-            response = await call_next(request)
+            try:
+                response = await call_next(request)
+            except RecursionError:  # of the reader of JSON
+                response = JSONResponse({"error": "the request is nested too deeply"}, 400)
         response.headers[NAMED] = name
         return response
 

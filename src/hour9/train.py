@@ -10,7 +10,7 @@ import torch
 
 from hour9.engine import processes
 from hour9.engine.checkpoint import Checkpoint
-from hour9.engine.device import pick_device, prepare_threads
+from hour9.engine.device import pick_device, pick_precision, prepare_threads
 from hour9.engine.run import Run
 from hour9.engine.settings import Settings, load_settings
 from hour9.params import DATA, LOCK, MODELS, REPORTS, STATE
@@ -25,6 +25,7 @@ def train(name: str) -> None:
     its settings say so."""
     settings = load_settings(name)
     device, count = pick_device(settings.device), getattr(settings, "processes", 1)
+    pick_precision(settings.precision, device)  # raises before anything is read
     if count > 1 and not processes.launched():
         processes.launch(train, name, count, device)
         return

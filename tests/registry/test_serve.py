@@ -24,6 +24,11 @@ def test_requests_are_answered_or_refused_in_words_by_a_named_version(server):
         "no JSON": server.post(
             "/invocations", content=b"{", headers={"content-type": "application/json"}
         ),
+        "nested": server.post(
+            "/invocations",
+            content=b'{"dataframe_records": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+            headers={"content-type": "application/json"},
+        ),
         "no type": server.post("/invocations", content=b"{}"),
         "too large": server.post(
             "/invocations", content=b" " * (LARGEST + 1), headers={"content-type": "text/csv"}

@@ -4,7 +4,12 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from hour9.sources.fingerprints import of_graphs, of_images
+from hour9.sources.fingerprints import of_graphs, of_images, of_texts
+
+
+def test_texts_without_a_word_differ_by_their_signs():
+    found = of_texts(cases=list("abcd"), texts=["😀", "😡!!", "...", "..."])
+    assert found["fingerprint"].nunique() == 3
 
 
 def test_a_picture_is_the_same_wherever_it_stands_and_however_bright_it_is():

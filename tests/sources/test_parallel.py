@@ -54,6 +54,13 @@ def test_a_file_without_its_translation_is_left_out_aloud(folder, capsys, name):
     assert f"left out {name} (not there in the other language)" in capsys.readouterr().err
 
 
+def test_a_file_of_no_split_beside_others_is_refused(folder):
+    for name in ("sample.en", "sample.de"):
+        (folder / name).write_text("seven")
+    with pytest.raises(SourceRefused, match=r"which split is sample\.en\?"):
+        read(folder)
+
+
 @pytest.mark.parametrize("twin", ["val.en.gz", "train.de"])
 def test_a_file_that_lies_there_packed_and_unpacked_is_refused(folder, twin):
     (folder / twin).write_bytes(b"")

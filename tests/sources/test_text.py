@@ -201,7 +201,7 @@ def test_a_cut_gzip_file_is_named(tmp_path):
 def test_a_folder_whose_file_speaks_of_no_split_is_refused(tmp_path):
     write(tmp_path / "train.tsv", "a\t0\n")
     write(tmp_path / "extra.tsv", "b\t1\n")
-    with pytest.raises(TextRefused, match=r"which split is extra\.tsv\?"):
+    with pytest.raises(SourceRefused, match=r"which split is extra\.tsv\?"):
         read(tmp_path)
 
 

@@ -46,6 +46,11 @@ def test_weights_of_a_bert_with_any_head_are_loaded(tiny_bert, tmp_path, kind):
     assert torch.equal(read_bert(tmp_path).words.weight, words)
 
 
+def test_a_folder_without_weights_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"holds no BERT: .*config.json.*; set the candidate's"):
+        read_bert(tmp_path)
+
+
 def test_weights_of_another_architecture_are_refused(tiny_bert, tmp_path):
     save_file({"wte.weight": torch.zeros(2)}, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_bytes((tiny_bert / "config.json").read_bytes())
@@ -139,4 +144,4 @@ def test_more_tokens_than_the_bert_reads_are_refused_before_it_learns(make_run, 
 def test_a_tokenizer_without_a_normalizer_gets_one():
     plain = BertWordPieceTokenizer(vocab={mark: i for i, mark in enumerate(MARKS)})._tokenizer
     plain.normalizer = None
-    assert rejoined(plain).normalizer.normalize_str("I wo n't") == "I won't"
+    assert rejoined(plain).normalizer.normalize_str("I wo n't -LRB-") == "I won't ("

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tokenizers import Tokenizer
 
 from hour9.engine.checkpoint import Checkpoint
 from hour9.engine.run import Run
@@ -183,6 +184,17 @@ def test_gpt2_of_hugging_face_is_fine_tuned_by_the_same_code(hugging_face, train
     assert (tuned.bits_per_byte(passages) < before.bits_per_byte(passages)).all()
     answers = textgen.answer(trained(settings, hugging_face))(pd.DataFrame({"text": ["The film"]}))
     assert answers["continuation"].str.len().all()
+
+
+def test_a_tokenizer_that_cuts_and_pads_does_neither_here(hugging_face, tmp_path):
+    folder = tmp_path / "cuts"
+    shutil.copytree(hugging_face, folder)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.enable_truncation(3)
+    tokenizer.enable_padding(length=8)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    for text in ("film", "the film is very good"):
+        assert read_gpt(folder, 0.0).encode(text) == read_gpt(hugging_face, 0.0).encode(text)
 
 
 def test_a_parent_that_is_no_gpt_is_refused(tmp_path):

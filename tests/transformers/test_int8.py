@@ -6,10 +6,11 @@ import torch
 
 from hour9.engine.checkpoint import Checkpoint
 from hour9.engine.run import Run
+from hour9.params import Refused
 from hour9.task import without_test
 from hour9.transformers import sentiment
 from hour9.transformers.bert import read_bert
-from hour9.transformers.classifier import EncoderHead, load_classifier
+from hour9.transformers.classifier import EncoderClassifier, EncoderHead, load_classifier
 from hour9.transformers.layers import LayerShape, Transformer, TransformerShape
 from hour9.transformers.onnx_graph import as_onnx
 from hour9.transformers.settings import Int8Settings
@@ -54,6 +55,13 @@ def test_an_encoder_of_another_kind_is_refused():
     shape = TransformerShape(10, 8, 1, LayerShape(8, 2, 16, norm_first=True), causal=False)
     with pytest.raises(ValueError, match="only an encoder like BERT's"):
         as_onnx(EncoderHead(Transformer(shape), 2), 8)
+
+
+@pytest.mark.parametrize("what", ["eight bits", "published weights", "data"])
+def test_a_parent_that_is_no_classifier_is_refused(what, int8_folder, tiny_bert, tmp_path):
+    folder = {"eight bits": int8_folder, "published weights": tiny_bert, "data": tmp_path}[what]
+    with pytest.raises(Refused, match=f"{folder} holds no classifier with an encoder; set the"):
+        EncoderClassifier.parent(folder)
 
 
 def test_eight_bits_answer_nearly_as_the_exact_model_does(int8_folder, model_folder, tables):

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from tokenizers import BertWordPieceTokenizer
 
 from hour9.transformers import rewording
-from hour9.transformers.batches import encode, read_tokenizer
+from hour9.transformers.batches import MARKS, encode, read_tokenizer
 from hour9.transformers.rewording import NEAR, neighbours, reworded, spliced
 
 TEXTS = ["The plot is dull.", "The acting felt superb, the film very tedious."] * 5
@@ -29,6 +30,13 @@ def test_the_nearest_words_are_those_of_the_smallest_angle(tokenizer, vectors):
     assert near[0] == twin
     assert number not in near
     assert len(near) == NEAR
+
+
+def test_a_vocabulary_with_few_words_has_no_near_ones(vectors):
+    for words in (["dull", "fine", "7"], ["7"]):
+        vocabulary = {piece: number for number, piece in enumerate([*MARKS, *words])}
+        few = BertWordPieceTokenizer(vocabulary)
+        assert neighbours([*vocabulary.values()], vectors, few) == {}
 
 
 def test_half_of_the_texts_end_as_another_does(tokenizer):

@@ -21,6 +21,19 @@ def test_a_bag_of_words_finds_the_embedded_reviews_neither_easy_nor_hopeless():
     assert 0.70 <= scores.loc[scores["split"] == "test", "score"].mean() <= 0.85
 
 
+def test_the_baseline_reads_signs_that_are_no_words():
+    cases = pd.DataFrame(
+        {
+            "case": ["a", "b", "c"],
+            "split": ["train", "train", "test"],
+            "target": ["positive", "negative", "negative"],
+        }
+    )
+    sentences = cases[["case"]].assign(text=["😀 !", "😡", "😡 !"])
+    scores = TASK.baseline({"cases": cases, "sentences": sentences})
+    assert scores["score"].tolist() == [1.0, 1.0, 1.0]
+
+
 def test_the_baseline_learns_nothing_from_test(tables):
     cases = tables["cases"]
     test = cases["split"] == "test"

@@ -121,6 +121,15 @@ def test_the_baseline_of_sentences_is_the_nearest_training_sentence():
     assert scores["score"].tolist() == expected.tolist()
 
 
+def test_the_nearest_sentence_is_found_where_words_are_single_signs():
+    cases = pd.DataFrame(
+        {"case": ["a", "b", "c"], "split": ["train", "train", "test"], "target": ["x", "y", "y"]}
+    )
+    sentences = cases[["case"]].assign(text=["h i", "☃ !", "☃ ?"])
+    scores = TASK.baseline({"cases": cases, "sentences": sentences})
+    assert scores["score"].tolist() == [1.0, 1.0, 1.0]
+
+
 def test_a_score_is_that_of_the_answer(tables, model):
     data = tables["cases"].merge(tables["sentences"], on="case")
     answers = TASK.answer(model)(data[["text"]])

@@ -53,7 +53,7 @@ class Source(BaseModel, frozen=True, extra="forbid"):
     )
 
 
-class Settings(BaseModel, frozen=True, extra="forbid"):
+class Settings(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """What any training may vary."""
 
     task: str = Field(description="the task that the candidate is trained for")
@@ -90,7 +90,7 @@ class Supervised(Settings, frozen=True, extra="forbid"):
     warmup: float = Field(0.0, ge=0, lt=1, description="share of updates until the peak")
     decay: bool = Field(True, description="fall linearly to zero after the peak, or stay there")
     patience: PositiveInt = Field(5, description="epochs without a better validation score")
-    clip: float = Field(1.0, gt=0, allow_inf_nan=False, description="largest norm of a gradient")
+    clip: float = Field(1.0, gt=0, description="largest norm of a gradient")
     processes: int = Field(
         1, ge=1, le=64, description="processes that share out the batches of an update"
     )

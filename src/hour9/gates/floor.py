@@ -16,4 +16,4 @@ def floor(evidence: pd.DataFrame, threshold: float) -> Verdict:
     gain = bootstrap_mean((test["score"] - test["baseline"]).to_numpy(float))
     score, baseline = test["score"].mean(), test["baseline"].mean()
     why = f"scores {score:.4g} where the baseline scores {baseline:.4g}"
-    return Verdict.at_least("floor", gain, threshold, len(test), why)
+    return Verdict.above("floor", gain, threshold, len(test), why)

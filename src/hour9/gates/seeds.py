@@ -29,7 +29,7 @@ def seeds(evidence: pd.DataFrame, threshold: float) -> Verdict:
     found = over_seeds(means - test["baseline"].mean())
     middle = interquartile_mean(means)
     why = f"{n} seeds score {means.min():.4g} to {means.max():.4g}, the middle half {middle:.4g}"
-    verdict = Verdict.at_least("seeds", found, threshold, n, why)
+    verdict = Verdict.above("seeds", found, threshold, n, why)
     return verdict if found.low > threshold else replace(verdict, verdict=REJECT)
 
 

@@ -37,9 +37,10 @@ class Verdict:
         return cls(name, HOLD, None, None, threshold, n, why)
 
     @classmethod
-    def at_least(cls, name: str, found: Estimate, limit: float, n: int, why: str) -> Verdict:
-        """Pass where even the lower bound is above the limit, reject where no bound is."""
-        return cls._between(name, found, limit, n, why, found.low > limit, found.high <= limit)
+    def above(cls, name: str, found: Estimate, limit: float, n: int, why: str) -> Verdict:
+        """Pass where even the lower bound is above the limit, reject where the upper is below it:
+        who is just as good holds."""
+        return cls._between(name, found, limit, n, why, found.low > limit, found.high < limit)
 
     @classmethod
     def at_most(cls, name: str, found: Estimate, limit: float, n: int, why: str) -> Verdict:

@@ -40,8 +40,8 @@ def of_texts(cases: Iterable[str], texts: Iterable[str]) -> pd.DataFrame:
 
 
 def shingles(text: str) -> tuple[str, ...]:
-    """The word triples of a text, in small letters and without punctuation."""
-    words = re.findall(r"\w+", text.lower())
+    """The word triples of a text, in small letters and without punctuation, where it has words."""
+    words = re.findall(r"\w+", text.lower()) or text.split()
     triples = {" ".join(words[i : i + SHINGLE]) for i in range(max(1, len(words) - SHINGLE + 1))}
     return tuple(sorted(triples))
 

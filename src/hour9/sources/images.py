@@ -91,19 +91,21 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
     try:
         with opened(path) as file:
             magic, announced = file.read(4), file.read(4 * dimensions)
-            if magic != bytes([0, 0, UNSIGNED_BYTE, dimensions]) or len(announced) % 4:
+            if magic != bytes([0, 0, UNSIGNED_BYTE, dimensions]):
                 raise ImagesRefused(
                     f"{path} begins with {magic.hex(' ')}; an idx file of bytes in {dimensions} "
                     f"dimensions begins with 00 00 08 {dimensions:02x}"
                 )
-            shape = struct.unpack(f">{len(announced) // 4}I", announced)
+            if len(announced) < 4 * dimensions:
+                raise EOFError("it ends before its sizes do")
+            shape = struct.unpack(f">{dimensions}I", announced)
             length = math.prod(shape)
             if length > LARGEST:
                 raise ImagesRefused(f"{path} announces {shape}, more than {LARGEST:,} bytes")
             content = file.read(length + 1)
     except (EOFError, OSError, zlib.error) as error:
         raise ImagesRefused(f"{path} cannot be read ({error}); fetch it again") from None
-    if len(shape) != dimensions or len(content) != length:
+    if len(content) != length:
         raise ImagesRefused(f"{path} announces {shape} but is shorter or longer; fetch it again")
     return np.frombuffer(content, np.uint8).reshape(shape)
 

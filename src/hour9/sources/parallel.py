@@ -11,7 +11,14 @@ from pathlib import Path
 import pandas as pd
 
 from hour9.engine.settings import Source
-from hour9.sources.splits import files_of, split_of, tell_left_out, tell_splits, with_all_splits
+from hour9.sources.splits import (
+    files_of,
+    split_of,
+    splits_of,
+    tell_left_out,
+    tell_splits,
+    with_all_splits,
+)
 from hour9.sources.text import TextRefused, decode
 
 LONGEST = 2000  # letters of a sentence
@@ -28,7 +35,7 @@ def parallel_texts(source: Source) -> pd.DataFrame:
             f"'{root}' holds no two files that end in .{one} and .{other}, or in .{one}.gz and "
             f".{other}.gz, and are called the same otherwise"
         )
-    tell_splits({text.name: split_of(stem) for stem, (text, _) in pairs.items()})
+    tell_splits(splits_of(root, [text.name for text, _ in pairs.values()]))
     tables = [read_pair(stem, *paths) for stem, paths in pairs.items()]
     return with_all_splits(pd.concat(tables, ignore_index=True), source.seed)
 

@@ -7,7 +7,7 @@ left empty and `validate` deals it.
 
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +53,21 @@ def split_of(name: str) -> str:
     """The split that a name speaks of; empty where it speaks of none."""
     words = re.split(r"[^a-z]+", name.lower())
     return next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), "")
+
+
+def splits_of(root: Path, names: Iterable[str]) -> dict[str, str]:
+    """The split that each file's name speaks of, or none for all.
+
+    Raises SourceRefused where some do and some do not: dealt by chance, an extract of train would
+    be in test.
+    """
+    splits = {name: split_of(name) for name in names}
+    if any(splits.values()) and (unnamed := [name for name, split in splits.items() if not split]):
+        raise SourceRefused(
+            f"'{root}': which split is {some(unnamed)}? Let the name begin with train, validation "
+            "or test, or take it out of the folder"
+        )
+    return splits
 
 
 def tell_splits(splits: Mapping[str, str]) -> None:

@@ -24,7 +24,7 @@ import pandas as pd
 
 from hour9.engine.settings import Source
 from hour9.sources.overlap import apart
-from hour9.sources.splits import SourceRefused, files_of, split_of, with_all_splits
+from hour9.sources.splits import SourceRefused, files_of, split_of, splits_of, with_all_splits
 from hour9.wording import some
 
 TEXT_NAMES = ("text", "sentence", "review", "content", "comment", "phrase", "tweet")
@@ -38,6 +38,7 @@ FILE = re.compile(r"\.(tsv|csv)(\.gz)?$", re.IGNORECASE)
 READ = ".tsv, .csv, .tsv.gz or .csv.gz file"
 DELIMITERS = ",;\t"
 FIRST = 20  # records that the delimiter is chosen by
+WORD = r"\w+|[^\w\s]"  # for scikit-learn, whose own words have two letters at least
 
 Row = tuple[int, list[str]]
 """A line number and the cells that begin there."""
@@ -112,13 +113,8 @@ def of_path(root: Path) -> list[Part]:
             f"'{root}' holds no {READ} and no folders pos and neg; "
             f"set source.root to a folder that does (folders here: {folders or 'none'})"
         )
-    names = {path: split_of(path.name) for path in paths}
-    if any(names.values()) and (unnamed := [p.name for p, split in names.items() if not split]):
-        raise TextRefused(
-            f"'{root}': which split is {', '.join(unnamed)}? Let the name begin with train, "
-            "validation or test, or take it out of the folder"
-        )
-    return [read_file(path, split) for path, split in names.items()]
+    splits = splits_of(root, [path.name for path in paths])
+    return [read_file(path, splits[path.name]) for path in paths]
 
 
 def of_class_folders(root: Path) -> Iterator[Part]:

@@ -33,7 +33,8 @@ def read_tokenizer(folder: Path, max_tokens: int | None = None) -> Tokenizer:
 
 
 def train_tokenizer(texts: Sequence[str], words: int, max_tokens: int) -> Tokenizer:
-    """At most so many word pieces (Wu et al. 2016, section 4.1), learned from these texts.
+    """So many word pieces (Wu et al. 2016, section 4.1), learned from these texts; more where the
+    letters alone are more.
 
     Each letter, at the start of a word and within one, is a piece from the beginning, in a fixed
     order: the trainer numbers new letters by chance, and breaks ties by their numbers.

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from tokenizers import Regex, Tokenizer, normalizers
 from torch import nn
@@ -34,7 +35,11 @@ from hour9.transformers.settings import BertSettings
 # point and a half of accuracy on SST-2 (docs/sentiment.md).
 ATTENTION_DROPOUT = 0.1
 
-TREEBANK = {r" n't\b": "n't", r"(?<!\S)-?lrb-?(?!\S)": "(", r"(?<!\S)-?rrb-?(?!\S)": ")"}
+TREEBANK = {
+    r" n't\b": "n't",
+    r"(?i)(?<!\S)-?lrb-?(?!\S)": "(",
+    r"(?i)(?<!\S)-?rrb-?(?!\S)": ")",
+}
 
 
 def fine_tune(run: Run, labels: Sequence[str]) -> None:
@@ -98,13 +103,13 @@ def freeze(part: nn.Module) -> None:
 
 def read_bert(folder: Path, attention_dropout: float = ATTENTION_DROPOUT) -> Transformer:
     """The encoder of a folder with published weights."""
-    config = json.loads((folder / "config.json").read_text())
     try:
+        config = json.loads((folder / "config.json").read_text())
         return bert(
             config | {"attention_probs_dropout_prob": attention_dropout},
             load_file(folder / "model.safetensors"),
         ).float()  # published ones may be halves
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, OSError, SafetensorError) as error:
         raise Refused(
             f"{folder} holds no BERT: {error}; set the candidate's parent to weights of a BERT"
         ) from None

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
@@ -22,6 +23,7 @@ from hour9.engine.device import pick_device, prepare_threads
 from hour9.engine.fit import Batch, Loss, fit
 from hour9.engine.run import Run
 from hour9.engine.weights import load_model, save_model
+from hour9.params import Refused
 from hour9.task import Tables
 from hour9.transformers.batches import buckets, collate, encode, in_order_of_length, read_tokenizer
 from hour9.transformers.dropout import Dropout
@@ -98,6 +100,17 @@ class EncoderClassifier:
         model.load_state_dict(weights)
         model.to(pick_device("cpu" if config["settings"]["device"] == "cpu" else "auto")).eval()
         return cls(model, read_tokenizer(folder), tuple(config["labels"]))
+
+    @classmethod
+    def parent(cls, folder: Path) -> EncoderClassifier:
+        """One that a candidate starts from. Raises Refused where the folder holds no such thing."""
+        try:
+            return cls.load(folder)
+        except (KeyError, OSError, SafetensorError):
+            raise Refused(
+                f"{folder} holds no classifier with an encoder; set the candidate's parent to "
+                "models/sentiment/<a bert, an encoder or a student>"
+            ) from None
 
     def save(self, folder: Path, settings: dict[str, Any]) -> None:
         """A folder that needs nothing else."""

@@ -19,7 +19,7 @@ def dropout(x: Tensor, share: float) -> Tensor:
         return F.dropout(x, share)
     bits = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(1 << 63), None)
     drawn = bits.view(torch.int16)[: x.numel()].view(x.shape).float()  # -32,768 to 32,767
-    dropped = round(share * STEPS)  # of the STEPS numbers
+    dropped = min(round(share * STEPS), STEPS - 1)  # of the STEPS numbers
     kept = drawn.add_(STEPS // 2 + 1 - dropped).clamp_(0, 1)  # whole numbers: 0 or 1
     return x * kept.mul_(STEPS / (STEPS - dropped)).to(x.dtype)
 

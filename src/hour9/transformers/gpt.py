@@ -229,6 +229,8 @@ def read_gpt(folder: Path, dropout: float) -> Gpt:
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     if tokenizer.token_to_id(END) is None:
         raise Refused(f"the tokenizer in {folder} lacks {END}, which stands between two texts")
+    tokenizer.no_truncation()  # a file may ask for both
+    tokenizer.no_padding()
     tokenizer.encode_special_tokens = True
     try:
         model = read_model(folder, dropout)

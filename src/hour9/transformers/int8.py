@@ -28,7 +28,7 @@ def quantise(run: Run, labels: Sequence[str]) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     seed_all(run.settings.seed)
-    parent = EncoderClassifier.load(run.parent)
+    parent = EncoderClassifier.parent(run.parent)
     cut = parent.tokenizer.truncation or {"max_length": parent.model.encoder.shape.context}
     graph = as_onnx(parent.model, cut["max_length"])
     helper.set_model_props(graph, {"onnx.quant.pre_process": "onnxruntime.quant"})  # it is fused

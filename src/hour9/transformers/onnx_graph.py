@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from hour9.params import Refused
 from hour9.transformers.classifier import EncoderHead
 from hour9.transformers.layers import EncoderLayer, Transformer
 
@@ -65,14 +66,17 @@ class Graph:
 def as_onnx(model: EncoderHead, context: int) -> ModelProto:
     """The same function of one text of at most `context` tokens: (1, T) -> (1, K).
 
-    Written for post-norm encoders, as BERT is. Raises ValueError for others.
+    Written for encoders as BERT is. Raises Refused for others.
     """
     from onnx import TensorProto, helper
 
     encoder = model.encoder
     shape = encoder.shape
     if shape.layer.norm_first or shape.layer.activation != "gelu" or shape.positions != "learned":
-        raise ValueError(f"only an encoder like BERT's can be written as ONNX, got {shape}")
+        raise Refused(
+            "only an encoder like BERT's can be written as ONNX: norms behind each part, gelu, "
+            "learned positions; set the candidate's parent to one that was a BERT"
+        )
     graph = Graph()
     x = embedded(graph, encoder, context)
     for i, layer in enumerate(encoder.layers):

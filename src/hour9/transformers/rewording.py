@@ -57,7 +57,9 @@ def neighbours(
 ) -> dict[int, np.ndarray]:  # vectors (V, C)
     """The nearest words of each of these tokens that is a word, by the angle of their vectors."""
     pieces = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
-    words = torch.tensor([number for piece, number in pieces if piece.isalpha()])
+    words = torch.tensor([number for piece, number in pieces if piece.isalpha()], dtype=torch.long)
+    if len(words) <= NEAR:
+        return {}
     wanted = torch.tensor(sorted(set(tokens) & set(words.tolist())), dtype=torch.long)
     directions = F.normalize(vectors.detach().cpu(), dim=1)
     found: dict[int, np.ndarray] = {}

@@ -16,7 +16,7 @@ import pandas as pd
 from hour9.engine.settings import Source
 from hour9.params import Refused
 from hour9.sources.fingerprints import of_texts
-from hour9.sources.text import labelled_texts
+from hour9.sources.text import WORD, labelled_texts
 from hour9.task import Answer, Tables, Task
 from hour9.transformers.perturb import hurried
 from hour9.transformers.probes import read_probes
@@ -130,7 +130,8 @@ def baseline(tables: Tables) -> pd.DataFrame:
 
     data = tables["cases"].merge(tables["sentences"], on="case", validate="1:1")
     train = data[data["split"] == "train"]
-    model = make_pipeline(TfidfVectorizer(), LogisticRegression(max_iter=1000))
+    words = TfidfVectorizer(token_pattern=WORD)
+    model = make_pipeline(words, LogisticRegression(max_iter=1000))
     model.fit(train["text"], train["target"])
     found = model.predict(data["text"])
     return pd.DataFrame({"case": data["case"], "score": (found == data["target"]).astype(float)})

@@ -57,7 +57,9 @@ class EncoderSettings(Supervised, frozen=True, extra="forbid"):
 
     architecture: Literal["encoder"] = Field("encoder", description="which model of the topic")
     max_tokens: int = Field(128, ge=8, le=512, description="tokens of a text that are read")
-    words: PositiveInt = Field(1000, description="word pieces to learn from the training texts")
+    words: PositiveInt = Field(
+        1000, description="word pieces to learn from the training texts, each letter among them"
+    )
     layers: PositiveInt = Field(2, description="encoder layers")
     channels: PositiveInt = Field(64, description="features of a token, a multiple of heads")
     heads: Heads = Field(4, ge=1, description="attention heads")

@@ -37,7 +37,7 @@ def distil(run: Run, labels: Sequence[str]) -> None:
     settings: StudentSettings = run.settings
     seed_all(settings.seed)
     prepare_threads(settings.threads)
-    teacher = EncoderClassifier.load(run.parent)
+    teacher = EncoderClassifier.parent(run.parent)
     student = cut_down(teacher.model, settings.layers, settings.hidden)
     train = lesson_texts(run.tables, teacher, settings)
     lesson = Lesson.of(teacher, train.tokens)

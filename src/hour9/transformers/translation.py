@@ -18,6 +18,7 @@ import pandas as pd
 from hour9.engine.settings import Source
 from hour9.params import Refused
 from hour9.sources.parallel import LONGEST, parallel_texts
+from hour9.sources.text import WORD
 from hour9.task import Answer, Tables, Task
 from hour9.transformers.dates import FIRST, write_dates
 from hour9.transformers.requests import texts_of
@@ -167,7 +168,7 @@ def nearest(data: pd.DataFrame) -> list[str]:
     from sklearn.neighbors import NearestNeighbors
 
     train = data[data["split"] == "train"]
-    words = TfidfVectorizer().fit(train["text"])
+    words = TfidfVectorizer(token_pattern=WORD).fit(train["text"])
     search = NearestNeighbors(n_neighbors=1, metric="cosine").fit(words.transform(train["text"]))
     found = search.kneighbors(words.transform(data["text"]), return_distance=False)[:, 0]
     return train["target"].to_numpy(object)[found].tolist()
