@@ -140,6 +140,14 @@ def test_a_loss_that_is_no_number_is_an_error_with_a_cure(tmp_path):
         )
 
 
+def test_a_validation_that_is_no_number_is_an_error_and_not_the_first_weights(tmp_path):
+    run = make_run(tmp_path, Checkpoint(tmp_path / "a"))
+    batch = {"x": torch.ones(1, 1)}
+    with pytest.raises(Diverged, match="validation says nan after epoch 0"):
+        fit(run, nn.Linear(1, 1), lambda e: [batch], lambda net, b: net(b["x"]).sum(),
+            lambda net: float("nan"))  # fmt: skip
+
+
 def test_the_step_size_rises_to_its_peak_and_falls_to_zero(tmp_path):
     settings = make_run(tmp_path, Checkpoint(tmp_path)).settings  # warm-up of 0.2
     shares = [rate(update, 100, settings) for update in range(101)]

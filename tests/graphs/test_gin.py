@@ -49,6 +49,17 @@ def taking_over(convolution: nn.Module, layer: GraphIsomorphism) -> nn.Module:
     return convolution.double()
 
 
+def test_a_batch_of_one_node_leaves_the_known_spread_alone():
+    layer = drawn().train()
+    alone = Graphs.of(
+        torch.ones(1, F).double(), torch.tensor([1]), torch.empty(2, 0).long(), torch.empty(0, 0)
+    )
+    layer(alone.x, alone)
+    for part in (layer.first, layer.second):
+        assert (part.variance == 1).all()
+    assert layer.eval()(alone.x, alone).isfinite().all()
+
+
 @pytest.mark.parametrize("training", [True, False])
 @given(alone=lists_of_graphs())
 def test_a_layer_its_gradients_and_its_statistics_equal_pygs(alone, training):

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from hour9.engine.checkpoint import Checkpoint
 from hour9.engine.run import Run
 from hour9.engine.settings import Settings, load_settings
-from hour9.graphs import nodes
+from hour9.graphs import lesson, nodes
 from hour9.graphs.lesson import Lesson, disagreement
 from hour9.graphs.nodes import TASK, alike, build, labelled, surroundings
 from hour9.graphs.pictures import draw_embeddings
@@ -253,9 +253,20 @@ def test_only_consistency_learns_from_what_no_labelled_node_hears(architecture, 
     assert learnt.tolist() == [True, True, consistency > 0, consistency > 0]
 
 
-def test_consistency_of_sampled_neighbours_is_refused(tables, tmp_path):
-    with pytest.raises(ValueError, match=r"consistency asks for all nodes .* got \[3, 2\], 150"):
-        train(tables, tmp_path, SETTINGS["sampled"].model_copy(update={"consistency": 1.0}))
+def test_consistency_makes_one_step_of_all_labelled_nodes(tables, tmp_path):
+    settings = SETTINGS["gcn"].model_copy(update={"consistency": 1.0, "batch_size": 1000})
+    few = settings.model_copy(update={"batch_size": 10})
+    weights = [
+        (train(tables, tmp_path / str(s.batch_size), s) / "model.safetensors").read_bytes()
+        for s in (settings, few)
+    ]
+    assert weights[0] == weights[1]
+
+
+def test_consistency_in_a_large_graph_is_refused(tables, tmp_path, monkeypatch):
+    monkeypatch.setattr(lesson, "LARGE", 100)
+    with pytest.raises(ValueError, match=r"fewer than 100; the graph has 500: set it to 0"):
+        train(tables, tmp_path, SETTINGS["gcn"].model_copy(update={"consistency": 1.0}))
 
 
 def test_the_labels_of_test_nodes_change_nothing(tables, settings, model, tmp_path):
@@ -308,6 +319,11 @@ def test_its_picture_says_how_many_answers_are_wrong(tables, model, tmp_path, mo
     test = TASK.score(model, tables)["score"][tables["cases"]["split"] == "test"]
     assert titles[0].endswith(f"{(test == 0).sum()} of {len(test)}")
     assert len(list(tmp_path.glob("*.png"))) == 1
+
+
+def test_a_single_node_is_drawn_too():
+    figure = draw_embeddings(np.ones((1, 5), np.float32), np.array([3]))
+    assert len(figure.axes[0].collections[0].get_offsets()) == 1
 
 
 def test_a_ring_has_the_colour_of_the_wrong_answer():

@@ -4,7 +4,13 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from hour9.sources.fingerprints import of_graphs, of_images, of_texts
+from hour9.sources.fingerprints import (
+    LONGEST_WALK,
+    closed_walks,
+    of_graphs,
+    of_images,
+    of_texts,
+)
 
 
 def test_texts_without_a_word_differ_by_their_signs():
@@ -40,6 +46,14 @@ def test_a_graph_is_the_same_whatever_its_nodes_are_called():
     renamed = nx.relabel_nodes(graph, dict(enumerate(order.tolist())))
     assert fingerprint(renamed, nodes[np.argsort(order)]) == fingerprint(graph, nodes)
     assert fingerprint(graph, nodes[::-1]) != fingerprint(graph, nodes)
+
+
+@pytest.mark.parametrize("size", [1, 2, 9, 40])
+def test_closed_walks_are_the_traces_of_the_powers(size):
+    graph = nx.gnm_random_graph(size, 2 * size, seed=0)
+    matrix = nx.to_numpy_array(graph, dtype=int)
+    traces = [np.trace(np.linalg.matrix_power(matrix, n)) for n in range(2, LONGEST_WALK + 1)]
+    assert closed_walks(size, np.array(graph.edges, int).reshape(-1, 2).T) == traces
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,16 @@ def test_a_split_of_its_own_is_kept_and_no_distance_is_one(tmp_path):
     assert set(found["edges"]["distance"]) == {1.0}
 
 
+def test_a_node_without_a_split_has_no_case(tmp_path):
+    known, joined = tables()
+    split = np.where(known["node"] < 140, "train", "test").astype(object)
+    split[known["node"] == 107] = None
+    write(tmp_path, known.assign(split=split, target=1), joined)
+    found = read_graph_files(tmp_path, seed=0)
+    assert set(known["node"]) - set(found["cases"]["node"]) == {107}
+    assert len(found["nodes"]) == 60
+
+
 def test_a_split_that_the_file_lacks_is_carved_and_what_is_not_read_is_said(tmp_path, capsys):
     known, joined = tables()
     split = np.where(np.arange(N) % 3, "train", "val")
@@ -134,6 +144,11 @@ def test_edges_that_stand_twice_are_stopped_and_none_at_all_is_said(tmp_path):
         ("nodes", lambda t: t.assign(target=0.5), "column target: 60 rows hold no whole numbers"),
         ("nodes", lambda t: t.assign(target=np.inf), "target: 60 rows hold no whole numbers"),
         ("nodes", lambda t: t.assign(node=np.inf), "node: 60 rows hold no whole numbers"),
+        (
+            "edges",
+            lambda t: t.assign(target=1e20),
+            "target: .* rows hold no whole numbers below 9e",
+        ),
         ("nodes", lambda t: t.assign(split="later"), "a split is train, validation or test, not"),
         ("edges", lambda t: t.assign(source=4.5), "column source: 60 rows hold no whole numbers"),
         ("edges", lambda t: t.assign(source=None), "column source: 60 rows hold no whole numbers"),

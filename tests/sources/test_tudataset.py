@@ -80,6 +80,12 @@ def test_mutag_has_its_published_size():
     assert (len(tables["nodes"]), len(tables["edges"])) == (3371, 3721)
 
 
+def test_nodes_that_carry_nothing_all_look_the_same(tmp_path):
+    bare = write(tmp_path, node_labels=None, node_attributes=None, edge_labels=None)
+    nodes = read_tudataset(bare, "TOY")["nodes"]
+    assert nodes.drop(columns=["case", "node"]).to_dict("list") == {"constant": [1.0] * 5}
+
+
 def test_all_missing_files_are_named_at_once(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"TOY_A\.txt.*TOY_graph_labels\.txt"):
         read_tudataset(write(tmp_path, A=None, graph_labels=None), "TOY")

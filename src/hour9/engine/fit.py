@@ -30,7 +30,7 @@ LONG_EPOCH = 20  # updates; a shorter one needs no point of the curve within it
 
 
 class Diverged(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised
-    """The loss is no longer a number."""
+    """The loss, or what validation says, is no longer a number."""
 
 
 def fit(
@@ -46,7 +46,7 @@ def fit(
     `batches(epoch)` gives the batches of an epoch, always the same for the same epoch. `validate`
     gives a score, higher is better; training stops after `patience` epochs without a better one.
     `groups` are the optimizer's parameter groups, all trainable parameters where it is None.
-    Seed before you build the model. Raises Diverged where the loss is not finite.
+    Seed before you build the model. Raises Diverged where the loss or a validation is not finite.
     """
 
     def updates(epoch: int) -> list[Sequence[Batch]]:
@@ -163,6 +163,11 @@ class Training:
         self.wrapped.eval()
         score = processes.agreed(lambda: validate(self.model))
         self.add_point(validation=score)
+        if not math.isfinite(score):
+            raise Diverged(
+                f"validation says {score} after epoch {place.epoch}: the model answers with what "
+                f"is no number; lower learning_rate ({self.settings.learning_rate})"
+            )
         place.stale += 1
         if score > place.best:
             place.best, place.stale, self.best = score, 0, trained(self.model)

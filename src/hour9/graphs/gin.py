@@ -103,8 +103,16 @@ class NormalisedProduct(torch.autograd.Function):
     ) -> Tensor:
         h = torch.mm(x.to(weight.dtype), weight, out=weight.new_empty(len(x), weight.shape[1]))
         # With `out`, autocast leaves a product in the format that it came in.
+        one = training and len(x) == 1  # of one row, no spread is to be learned
         out, now, spread = torch.native_batch_norm(
-            h, scale, shift, mean, variance, training, MOMENTUM, EPSILON
+            h,
+            scale,
+            shift,
+            None if one else mean,
+            None if one else variance,
+            training,
+            MOMENTUM,
+            EPSILON,
         )
         out.relu_()
         past = (None, None) if training else (mean, variance)

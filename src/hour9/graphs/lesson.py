@@ -31,12 +31,12 @@ class Lesson:
         asked, n = known["position"].numpy(), len(around.adjacency)
         at_once = len(asked) <= settings.batch_size and not any(self.most)
         if settings.consistency:
-            if not at_once or n >= LARGE:
+            if n >= LARGE:
                 raise Refused(
-                    f"consistency asks for all nodes in one step: set it to 0, or neighbours=[] "
-                    f"and batch_size to {len(asked)} or more, with fewer than {LARGE} nodes; "
-                    f"got {settings.neighbours}, {settings.batch_size} and {n} nodes"
+                    f"consistency asks for all nodes in one step, fewer than {LARGE}; "
+                    f"the graph has {n}: set it to 0"
                 )
+            at_once = True
             asked = np.concatenate([asked, np.setdiff1d(np.arange(n), asked)])
         self.whole = around.field(asked, self.most).to(self.device) if at_once else None
 

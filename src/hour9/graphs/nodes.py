@@ -281,10 +281,8 @@ def baseline(tables: Tables) -> pd.DataFrame:
 
     graph, cases = Graph.of(tables), tables["cases"]
     rows = find(graph.nodes, cases["node"])
-    x = graph.features().matrix.dense().numpy()[rows]  # shares, as the network sees them
-    x = (
-        x.astype(float) / x[x > 0].mean()
-    )  # around 1: an MLP learns little from shares of a thousand words
+    x = graph.features().matrix.scipy()[rows].astype(float)  # shares, as the network sees them
+    x.data /= x.data[x.data > 0].mean()  # around 1: an MLP learns little from a thousandth
     target, split = cases["target"].to_numpy(), cases["split"].to_numpy()
     seen, chosen_on = split == "train", split == "validation"
     blind = [

@@ -67,9 +67,11 @@ def draw_embeddings(
     chosen = np.sort(np.random.default_rng(0).permutation(len(vectors))[:SHOWN])
     vectors, labels = vectors[chosen], labels[chosen]
     answered = labels if answered is None else answered[chosen]
-    unlike = min(30, (len(vectors) - 1) / 3)  # nodes that one looks at: t-SNE's perplexity
-    find = TSNE(perplexity=unlike, init="pca", random_state=0, max_iter=500, n_jobs=1)
-    at = find.fit_transform(vectors)  # (N, 2)
+    at = np.zeros((len(vectors), 2))
+    if len(vectors) > 1:
+        unlike = min(30, (len(vectors) - 1) / 3)  # nodes that one looks at: t-SNE's perplexity
+        find = TSNE(perplexity=unlike, init="pca", random_state=0, max_iter=500, n_jobs=1)
+        at = find.fit_transform(vectors)
     classes = [label for label in np.unique([labels, answered]).tolist() if label != UNKNOWN]
     colour = {label: colormaps["tab10"](place % 10) for place, label in enumerate(classes)}
     colour[UNKNOWN] = (0.8, 0.8, 0.8, 1.0)

@@ -12,7 +12,9 @@ LAYERS = 2  # of every network on one graph
 class OnNodes(Supervised, frozen=True, extra="forbid"):
     """What every network on one graph may vary."""
 
-    batch_size: PositiveInt = Field(512, description="labelled nodes in one update, at most")
+    batch_size: PositiveInt = Field(
+        512, description="labelled nodes in one update, at most; with consistency, all of them"
+    )
     neighbours: list[NonNegativeInt] = Field(
         [],
         description="neighbours that a node hears in training, drawn anew at each update, a number "

@@ -9,11 +9,14 @@ Shapes: n rows, m columns, F features, Z entries that are not zero.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,11 @@ class ByRow:
     def to(self, device: torch.device) -> ByRow:
         start, column, value = (x.to(device) for x in (self.start, self.column, self.value))
         return ByRow(start, column, value, self.width)
+
+    def scipy(self) -> csr_array:
+        from scipy.sparse import csr_array
+
+        return csr_array((self.value, self.column, self.start), shape=self.shape)
 
     def dense(self) -> Tensor:  # (n, m)
         found = self.value.new_zeros(self.shape)

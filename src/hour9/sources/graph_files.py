@@ -3,8 +3,9 @@
     nodes   node, target, and a column for each feature; split, if the graph comes with one
     edges   source, target; distance, if edges carry one
 
-Nodes are named by whole numbers, classes too, from 0. An empty target is a node whose class nobody
-knows: it has no case. What is wrong with the graph itself, the contract says.
+Nodes are named by whole numbers, classes too, from 0. A node with an empty target, or an empty
+split, is one that nobody is asked about: it has no case. What is wrong with the graph itself, the
+contract says.
 """
 
 from pathlib import Path
@@ -12,17 +13,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hour9.sources.splits import at_random, split_of, tell_left_out, with_all_splits
+from hour9.sources.splits import MissingFile, at_random, split_of, tell_left_out, with_all_splits
 from hour9.sources.tudataset import BadFile
 from hour9.task import Tables
 
 KINDS = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
 SHARES = (0.6, 0.2)  # train and validation, where the graph comes without a split
 SHOWN = 3  # rows that a message lists
+LARGEST = 2**53  # beyond it, not every whole number has a double of its own
 
 
 def read_graph_files(root: Path, seed: int) -> Tables:
-    """The tables of the graph in a folder. Raises FileNotFoundError or BadFile."""
+    """The tables of the graph in a folder. Raises MissingFile or BadFile."""
     nodes = read_table(root, "nodes", whole=["node"])
     edges = read_table(root, "edges", whole=["source", "target"])
     if (again := nodes["node"].duplicated()).any():
@@ -49,7 +51,7 @@ def read_table(root: Path, name: str, whole: list[str]) -> pd.DataFrame:
     """One of the two, once its columns are known to hold numbers; those of `whole`, all rows."""
     path = next((p for kind in KINDS if (p := root / f"{name}{kind}").exists()), None)
     if path is None:
-        raise FileNotFoundError(f"{root} lacks {name}.csv or {name}.parquet")
+        raise MissingFile(f"{root} lacks {name}.csv or {name}.parquet")
     try:
         table = KINDS[path.suffix](path)
     except ValueError as error:  # of pandas and of Arrow
@@ -60,7 +62,8 @@ def read_table(root: Path, name: str, whole: list[str]) -> pd.DataFrame:
         numbers = pd.to_numeric(table[column], errors="coerce")
         wrong, kind = numbers.isna() & table[column].notna(), "numbers"
         if column in [*whole, "target"]:
-            wrong, kind = wrong | (numbers % 1 > 0) | np.isinf(numbers), "whole numbers"
+            wrong |= (numbers % 1 > 0) | (numbers.abs() >= LARGEST)
+            kind = f"whole numbers below {LARGEST:.0e}"
         if column in whole:
             wrong |= numbers.isna()
         if wrong.any():
@@ -83,6 +86,7 @@ def case_table(root: Path, nodes: pd.DataFrame, seed: int) -> pd.DataFrame:
     """A row for each node of a known class; its split is the file's, or drawn by the seed."""
     cases = nodes[nodes["target"].notna()]
     if "split" in cases:
+        cases = cases[cases["split"].notna()]
         split = cases["split"].astype(str).map(split_of)
         if (split == "").any():
             said = sorted(set(cases.loc[split == "", "split"].astype(str)))[:SHOWN]

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
-from hour9.sources.splits import at_random, in_folds
+from hour9.sources.splits import MissingFile, at_random, in_folds
 from hour9.sources.tudataset import BadFile
 from hour9.task import Tables
 from hour9.wording import some
@@ -104,7 +104,7 @@ def read_arrays(path: Path) -> dict[str, NDArray]:
 def load(path: Path) -> dict[str, NDArray]:
     """What the file holds under the names of DIMENSIONS."""
     if not path.exists():
-        raise FileNotFoundError(f"there is no {path}")
+        raise MissingFile(f"there is no {path}")
     try:
         with path.open("rb") as packed, NpzFile(packed, allow_pickle=False) as file:
             arrays = {name: file[name] for name in DIMENSIONS if name in file.files}

@@ -17,6 +17,7 @@ from numpy._core.multiarray import _reconstruct
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from hour9.sources.splits import MissingFile
 from hour9.sources.tudataset import BadFile, read_numbers
 from hour9.task import Tables, UnknownName
 from hour9.wording import some
@@ -85,7 +86,7 @@ def read_parts(root: Path, name: str) -> dict[str, Any]:
     """Every part; all missing files are named at once, and so is all that does not fit together."""
     files = paths(root, name)
     if missing := [str(path) for path in files.values() if not path.exists()]:
-        raise FileNotFoundError(f"{name} lacks {', '.join(missing)}; source.kind=hub fetches them")
+        raise MissingFile(f"{name} lacks {', '.join(missing)}; source.kind=hub fetches them")
     parts: dict[str, Any] = {part: read_words(files[part]) for part in WORDS}
     parts |= {part: read_classes(files[part]) for part in CLASSES}
     parts["graph"] = read_graph(files["graph"])

@@ -55,6 +55,10 @@ def split_of(name: str) -> str:
     return next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), "")
 
 
+class MissingFile(FileNotFoundError):  # noqa: N818 - reads as a sentence where it is raised
+    """A file of the source is not there; the message says which."""
+
+
 def splits_of(root: Path, names: Iterable[str]) -> dict[str, str]:
     """The split that each file's name speaks of, or none for all.
 

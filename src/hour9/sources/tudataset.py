@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hour9.sources.splits import MissingFile
 from hour9.task import Tables
 from hour9.wording import some
 
@@ -24,17 +25,20 @@ class BadFile(ValueError):  # noqa: N818 - reads as a sentence where it is raise
 def read_tudataset(root: Path, name: str) -> Tables:
     """The tables of one set from the files in `root`/`name`/raw.
 
-    Raises FileNotFoundError, with all that is missing, or BadFile.
+    Raises MissingFile, with all that is missing, or BadFile.
     """
     files = {part: root / name / "raw" / f"{name}_{part}.txt" for part in NEEDED}
     if missing := [str(path) for path in files.values() if not path.exists()]:
-        raise FileNotFoundError(f"the set '{name}' lacks {', '.join(missing)}")
+        raise MissingFile(f"the set '{name}' lacks {', '.join(missing)}")
     targets = read_numbers(files["graph_labels"], int)[:, 0]
     graph = read_numbers(files["graph_indicator"], int)[:, 0]  # of each node, counted from 1
     within(files["graph_indicator"], graph, len(targets), "graph")
     nodes = node_table(files["graph_indicator"], graph)
+    known = features(root, name, "node", len(nodes))
+    if not known.shape[1]:  # all nodes look the same then (Xu et al. 2019, section 7)
+        known = pd.DataFrame({"constant": np.ones(len(nodes))})
     return {
-        "nodes": pd.concat([nodes, features(root, name, "node", len(nodes))], axis=1),
+        "nodes": pd.concat([nodes, known], axis=1),
         "edges": edge_table(files["A"], nodes, features(root, name, "edge")),
         "cases": pd.DataFrame(
             {
