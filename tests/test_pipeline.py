@@ -161,6 +161,20 @@ def test_a_wrong_setting_is_refused_before_anything_starts(project):
     )
 
 
+def test_of_an_unknown_candidate_not_even_a_setting_is_written(project):
+    before = Path("params.yaml").read_bytes()
+    change = ["--set", "candidates.taxi-qlearning.seed=1"]
+    said = command("hour9", "run", "--candidate", "taxi", *change, check=False)
+    assert said.startswith("no candidate 'taxi' in params.yaml; there are ")
+    assert Path("params.yaml").read_bytes() == before
+
+
+def test_data_that_are_not_there_are_named_before_anything_starts(project):
+    change = ["--set", "tasks.taxi.source.root=nowhere"]
+    said = command("hour9", "run", "--task", "taxi", *change, check=False)
+    assert said.endswith("there is no 'nowhere'; set tasks.taxi.source.root to what is there\n")
+
+
 def test_a_second_run_waits_and_says_for_whom(project):
     with run.one_run():
         second = start_run("nowhere")

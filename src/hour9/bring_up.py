@@ -16,7 +16,7 @@ from hour9.params import PAGE, STATE
 from hour9.standing import show, show_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from prefect.states import State
 
@@ -62,6 +62,8 @@ def run_stale(this: Run, topic: str, task: str, candidate: str, pool: str = "") 
         dag.open_repo().close()  # imports DVC, for the stages
     chosen = dag.select(this.stages, topic, task, candidate)
     todo = [stage.name for stage in chosen if stage.name in this.stale]
+    if not pool:
+        check_roots(todo)
     agrees = check.agrees()
     runs.note("status", started)
     if not todo and agrees and PAGE.exists():
@@ -79,6 +81,17 @@ def run_stale(this: Run, topic: str, task: str, candidate: str, pool: str = "") 
     show_times(runs.where_time_went(started, ended), ended - started)
     print("\nreport  reports/index.html\nUIs     make ui")
     return 0
+
+
+def check_roots(todo: Sequence[str]) -> None:
+    """Raise BadSetting where data to ingest is not there: DVC tells it late, and less well."""
+    from hour9.config import BadSetting
+    from hour9.params import read_params
+
+    for name, section in read_params()["tasks"].items():
+        root = section["source"]["root"]
+        if f"ingest@{name}" in todo and not Path(root).exists():
+            raise BadSetting(f"there is no '{root}'; set tasks.{name}.source.root to what is there")
 
 
 def import_flow(server: PrefectServer) -> Callable[..., State]:

@@ -70,6 +70,7 @@ BAD = {  # what is sent, and what the answer must say
         (graph([[CARBON]], []), "row 0 is no graph"),
         (graph([[10**400, 0, 0]], []), "row 0 is no graph"),
         ({"graph": "[" * 100_000}, "row 0 is no graph"),
+        ({"graph": '{"nodes": [[1, 0, 0]], "edges": {}}'}, "row 0 is no graph"),
         (
             graph([CARBON, CARBON], [[1, 1, *DOUBLE]]),
             "row 0: an edge joins two different nodes; not so [1.0, 1.0]",

@@ -82,7 +82,7 @@ class Supervised(Settings, frozen=True, extra="forbid"):
 
     epochs: PositiveInt = Field(10, description="passes over the training cases at most")
     batch_size: PositiveInt = Field(32, description="cases whose gradient is computed at once")
-    accumulate: PositiveInt = Field(1, description="batches whose gradients make one update")
+    accumulate: PositiveInt = Field(1, description="batches whose mean gradient makes one update")
     learning_rate: StepSize = Field(1e-3, gt=0, lt=1, description="AdamW's step size at its peak")
     weight_decay: Annotated[float, Searched(low=0.0, high=0.2)] = Field(
         0.0, ge=0, lt=1, description="AdamW's decoupled decay"

@@ -118,6 +118,8 @@ def check_numbers(case: int, x: np.ndarray, e: np.ndarray) -> None:  # (N, F), (
 
 def rows(numbers: list[list[float]], width: int) -> np.ndarray:  # (rows, width)
     """As an array of two dimensions, even where it has no rows. ValueError for anything else."""
+    if not isinstance(numbers, list):
+        raise ValueError("no list")
     found = np.array(numbers) if numbers else np.empty((0, width))
     if found.ndim != 2 or found.dtype.kind not in "if":
         raise ValueError("no rows of numbers")

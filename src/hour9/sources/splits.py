@@ -35,7 +35,8 @@ def files_of(folder: Path, fits: Callable[[str], object]) -> list[Path]:
     Raises SourceRefused where one lies there both packed and not, as `gunzip -k` leaves it: its
     cases would count twice.
     """
-    paths = sorted(p for p in folder.iterdir() if fits(p.name) and not hidden(p.name))
+    fitting = (p for p in folder.iterdir() if fits(p.name) and not hidden(p.name))
+    paths = sorted(path for path in fitting if path.is_file())
     names = {path.name for path in paths}
     if twins := sorted(name for name in names if f"{name}.gz" in names):
         raise SourceRefused(
