@@ -35,7 +35,7 @@ def test_a_misspelled_field_is_not_passed_over():
 
 @pytest.mark.parametrize(
     ("task", "why"),
-    [("nodes", "there is nothing to watch"), ("cartpole", "no challenger: hour9 run --task")],
+    [("nodes", "there is nothing to watch"), ("cartpole", "no agent: hour9 run --task cartpole")],
 )
 def test_what_cannot_be_watched_is_said(task, why, project, capsys):
     assert cli.main(["watch", task]) == 1

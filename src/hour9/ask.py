@@ -168,9 +168,13 @@ def watch(asked: argparse.Namespace) -> int:
     if task.watch is None:
         raise NoAnswer(f"{asked.task} plays no episodes: there is nothing to watch")
     receipt = RECEIPTS / f"{asked.task}.json"
-    best = json.loads(receipt.read_text())["challenger"] if receipt.exists() else None
+    if not receipt.exists():
+        raise NoAnswer(f"{asked.task} has no agent: hour9 run --task {asked.task}")
+    best = json.loads(receipt.read_text())["challenger"]
     if best is None:
-        raise NoAnswer(f"{asked.task} has no challenger: hour9 run --task {asked.task}")
+        raise NoAnswer(
+            f"{asked.task} has no challenger: no candidate passed its gates; hour9 status says why"
+        )
     try:
         print(f"{best} returned {task.watch(MODELS / asked.task / best):g}")
     except NoScreen as error:

@@ -8,7 +8,7 @@ import pytest
 from hour9.engine.settings import Source
 from hour9.rl import cartpole, taxi
 from hour9.rl.environments import UnsupportedEnvironment, make
-from hour9.rl.episodes import SideBySide, play, returns
+from hour9.rl.episodes import SideBySide, play, play_out, returns
 
 
 def source(name: str, size: int = 10) -> Source:
@@ -38,6 +38,29 @@ def test_a_world_whose_package_is_missing_is_refused_with_what_to_install(monkey
     monkeypatch.delitem(sys.modules, "gymnasium.envs.box2d.lunar_lander", raising=False)
     with pytest.raises(UnsupportedEnvironment, match=r"LunarLander-v3.*after pip install box2d"):
         cartpole.ingest(source("LunarLander-v3"))
+
+
+def test_a_world_of_ones_own_is_named_with_its_package(tmp_path, monkeypatch):
+    (tmp_path / "poles.py").write_text(
+        "import gymnasium\n"
+        "gymnasium.register('Mine-v0', 'gymnasium.envs.classic_control:CartPoleEnv',"
+        " max_episode_steps=7)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert make("poles:Mine-v0").spec.max_episode_steps == 7
+    with pytest.raises(UnsupportedEnvironment, match="No module named 'nothing'"):
+        make("nothing:Mine-v0")
+
+
+def test_what_an_episode_showed_last_and_that_the_limit_ended_it():
+    """From the same start, pushed one way the pole falls; left alone for 7 steps it does not."""
+    rewards, last, cut = play_out("CartPole-v1", lambda seen: np.ones(len(seen), int), [0])
+    assert not cut[0]
+    assert len(rewards) < 500
+    assert abs(last[0, 2]) > 0.2  # radians, where an episode ends
+    rewards, last, cut = play_out("MountainCar-v0", lambda seen: np.ones(len(seen), int), [0])
+    assert cut[0]
+    assert len(rewards) == 200
 
 
 def test_episodes_side_by_side_return_what_they_return_alone():

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from hour9.params import Refused
 from hour9.rl import dqn, seeds
 from hour9.rl.environments import (
     FINITE,
@@ -30,7 +31,16 @@ from hour9.rl.environments import (
     see_worse,
     share_of_noise,
 )
-from hour9.rl.episodes import AS_TRAINED, Policy, perturbed, play, returns, starts
+from hour9.rl.episodes import (
+    AS_TRAINED,
+    Physics,
+    Policy,
+    perturbed,
+    play,
+    play_out,
+    returns,
+    starts,
+)
 from hour9.rl.qnetwork import load_network
 from hour9.rl.watch import FILMED, Choose, animate, play_in_window
 from hour9.task import Answer, Source, Tables, Task
@@ -38,6 +48,7 @@ from hour9.task import Answer, Source, Tables, Task
 if TYPE_CHECKING:
     from great_expectations.expectations import Expectation
 
+FEWEST = 3  # episodes: one for each split
 SHARES = {"train": 0.1, "validation": 0.2, "test": 0.7}
 
 ELSEWHERE = 0.4
@@ -56,6 +67,8 @@ SEEDS = 2**31
 def ingest(source: Source) -> Tables:
     """The cases, and what a random policy sees in the episodes of split train."""
     name = embedded(source)
+    if source.size < FEWEST:
+        raise Refused(f"source.size is {source.size}; the splits want {FEWEST} episodes")
     facts = continuous_facts(name)
     random = np.random.default_rng(source.seed)
     worlds = list(perturbed(name))
@@ -178,16 +191,21 @@ def score(folder: Path, tables: Tables) -> pd.DataFrame:
     """Each case's episode, played greedily by every agent.
 
     `predicted` is what the registered agent held the first state to be worth, and `realised` the
-    discounted return that came of it.
+    discounted return that came of it. A time limit is no end of the task to an agent: where one
+    cut the episode, what is left counts for what the agent holds it to be worth.
     """
     network, config = load_network(folder)
-    agent, G = config["registered"], config["settings"]["seeds"]
-    rewards = episodes(tables, through_noise(network.act, tables), G)  # (T, G N)
-    found = seeds.evidence(tables["cases"]["case"], returns(rewards).reshape(G, -1), agent)
+    settings, own = config["settings"], network.only(config["registered"])
+    G, gamma = settings["seeds"], settings["discount"]
+    policy = through_noise(network.act, tables)
+    rewards, last, cut = play_out(*of_cases(tables, policy, G))  # (T, G N), (G N, O), (G N,)
+    scores = returns(rewards).reshape(G, -1)
+    found = seeds.evidence(tables["cases"]["case"], scores, config["registered"])
     first = starts(config["env"], tables["cases"]["seed"])
-    found["predicted"] = network.only(agent).values(first).max(axis=1)
-    realised = returns(rewards, config["settings"]["discount"]).reshape(G, -1)
-    return found.assign(realised=realised[agent])
+    found["predicted"] = own.values(first).max(axis=1)
+    rest = cut * gamma ** len(rewards) * own.values(last).max(axis=1)
+    realised = (returns(rewards, gamma) + rest).reshape(G, -1)
+    return found.assign(realised=realised[config["registered"]])
 
 
 def through_noise(policy: Policy, tables: Tables) -> Policy:
@@ -199,11 +217,18 @@ def through_noise(policy: Policy, tables: Tables) -> Policy:
     return lambda seen: policy(seen + noise * spread * random.normal(size=seen.shape))
 
 
-def episodes(tables: Tables, policy: Policy, agents: int = 1) -> np.ndarray:  # -> (T, G N)
-    """The rewards of each case's episode, in its own world, for each agent."""
+def episodes(tables: Tables, policy: Policy) -> np.ndarray:  # -> (T, N)
+    """The rewards of each case's episode, in its own world."""
+    return play(*of_cases(tables, policy))
+
+
+def of_cases(
+    tables: Tables, policy: Policy, agents: int = 1
+) -> tuple[str, Policy, list[int], list[Physics]]:
+    """What `play` asks, for each case's episode of each agent."""
     name, cases = tables["environment"]["env"][0], tables["cases"]
     physics = cases["group.physics"].map(perturbed(name)).tolist()
-    return play(name, policy, cases["seed"].tolist() * agents, physics * agents)
+    return name, policy, cases["seed"].tolist() * agents, physics * agents
 
 
 def baseline(tables: Tables) -> pd.DataFrame:
@@ -250,7 +275,7 @@ def observations(requests: pd.DataFrame, columns: list[str]) -> np.ndarray:  # -
         numbers = requests[columns].apply(pd.to_numeric, errors="coerce").to_numpy(np.float32)
     if (wrong := np.argwhere(~np.isfinite(numbers))).size:
         row, column = wrong[0]
-        found = requests[columns].iloc[row, column]
+        found = requests[columns].iloc[row, column : column + 1].tolist()[0]  # Python's own number
         raise ValueError(
             f"{columns[column]} of request {row} must be a finite number, got {found!r}"
         )

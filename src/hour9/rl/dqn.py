@@ -96,6 +96,8 @@ class Training:
         """Some steps, some updates, and now and then a new target or a check."""
         place, settings, learner = self.place, self.learner.settings, self.learner
         self.gather()
+        while len(learner.replay) < settings.n_step:  # no transition has all its rewards yet
+            self.gather()
         place.loss += learner.learn(place.step)
         place.rounds += 1
         if place.rounds % settings.target_every == 0:

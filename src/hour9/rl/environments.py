@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,10 +33,13 @@ def make(name: str, **more: object) -> Env:
     """The environment with its time limit. Raises UnsupportedEnvironment."""
     import gymnasium
 
+    module, _colon, own = name.rpartition(":")  # "package:Name-v0": the package registers it
     try:
-        limit = gymnasium.spec(name).max_episode_steps or LONGEST
-        return gymnasium.make(name, max_episode_steps=limit, disable_env_checker=True, **more)
-    except gymnasium.error.Error as error:
+        if module:
+            import_module(module)
+        limit = gymnasium.spec(own).max_episode_steps or LONGEST
+        return gymnasium.make(own, max_episode_steps=limit, disable_env_checker=True, **more)
+    except (gymnasium.error.Error, ImportError) as error:
         raise UnsupportedEnvironment(
             f"Gymnasium cannot make '{name}': {error} Supported are {TABULAR}; {CONTINUOUS}"
         ) from error

@@ -138,17 +138,28 @@ def play(
     physics: Sequence[Physics] | None = None,
 ) -> np.ndarray:  # -> (T, L)
     """The rewards of one episode for each seed, all of them side by side; 0 where it has ended."""
+    return play_out(name, policy, seeds, physics)[0]
+
+
+def play_out(
+    name: str,
+    policy: Policy,
+    seeds: Sequence[int],
+    physics: Sequence[Physics] | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # -> (T, L), (L, O), (L,)
+    """The same, what each episode showed last, and whether only the time limit ended it."""
     lanes = side_by_side(name, physics or [{}] * len(seeds))
     for lane, seed in enumerate(seeds):
         lanes.begin(lane, int(seed))
     rewards: list[np.ndarray] = []
-    playing = np.arange(len(seeds))
+    playing, cut = np.arange(len(seeds)), np.zeros(len(seeds), np.bool_)
     while len(playing):
         earned, terminated, truncated = lanes.step(playing, policy(lanes.seen)[playing])
         rewards.append(np.zeros(len(seeds)))
         rewards[-1][playing] = earned
+        cut[playing] = truncated & ~terminated
         playing = playing[~(terminated | truncated)]
-    return np.stack(rewards)
+    return np.stack(rewards), lanes.seen, cut
 
 
 def returns(rewards: np.ndarray, discount: float = 1.0) -> np.ndarray:  # (T, L) -> (L,)

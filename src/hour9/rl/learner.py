@@ -57,7 +57,7 @@ class Learner:
         G, E = self.settings.seeds, self.settings.environments
         rows = len(known["action"]) // E
         dealt = {k: v[: rows * E].reshape(E, rows, *v.shape[1:]) for k, v in known.items()}
-        dealt["over"][:, -1] = True  # what followed was dealt to another
+        dealt["over"][:, -1:] = True  # what followed was dealt to another
         for row in range(rows):
             self.replay.add(
                 {k: np.tile(v[:, row], (G, *[1] * (v.ndim - 2))) for k, v in dealt.items()}
@@ -70,7 +70,7 @@ class Learner:
     @torch.no_grad()
     def learn(self, step: int) -> float:
         """One round of updates; the mean loss of them."""
-        settings, gone = self.settings, step / self.settings.steps
+        settings, gone = self.settings, min(1.0, step / self.settings.steps)
         correction = CORRECTION + gone * (1 - CORRECTION)
         batch = self.replay.sample(settings.updates, settings.batch_size, correction)
         batch["reward"] = centred(batch, *self.network.worth.tolist())

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_validator
 
 from hour9.engine.settings import Searched, Settings, StepSize
 
@@ -10,13 +10,16 @@ from hour9.engine.settings import Searched, Settings, StepSize
 class Agent(Settings, frozen=True, extra="forbid"):
     """What any agent that learns from its own steps may vary."""
 
+    parent: str = Field(description="the task's data; an agent starts from no other's weights")
     precision: Literal["auto", "fp32"] = Field(
         "auto", description="fp32 in either case: rounding would cost more than it saves here"
     )
     seeds: PositiveInt = Field(
         5, le=20, description="agents trained side by side, apart only in their random numbers"
     )
-    steps: PositiveInt = Field(description="steps of each agent in its environment at most")
+    steps: PositiveInt = Field(
+        description="steps of each agent in its environment at most, to the end of a round"
+    )
     check_every: PositiveInt = Field(description="steps between two checks on validation")
     discount: float = Field(0.99, ge=0, le=1, description="γ: worth of a reward one step later")
     epsilon_start: float = Field(1.0, ge=0, le=1, description="share of random actions at first")
@@ -24,6 +27,13 @@ class Agent(Settings, frozen=True, extra="forbid"):
         0.05, ge=0, le=1, description="share of random actions in the end"
     )
     exploration: float = Field(0.5, gt=0, le=1, description="share of `steps` from start to final")
+
+    @field_validator("parent")
+    @classmethod
+    def starts_anew(cls, parent: str, info: ValidationInfo) -> str:
+        if parent != (own := f"data/{info.data.get('task')}"):
+            raise ValueError(f"an agent starts from no other's weights: set it to {own}")
+        return parent
 
     def epsilon(self, step: int) -> float:
         """Share of random actions at a step: a line from start to final, then level."""
@@ -35,6 +45,13 @@ class QLearning(Agent, frozen=True, extra="forbid"):
     """Tabular learning from single steps."""
 
     architecture: Literal["qlearning"]
+    discount: float = Field(
+        0.99,
+        ge=0,
+        lt=1,
+        description="γ: worth of a reward one step later; at 1, that of a policy "
+        "which never arrives would be no number",
+    )
     device: Literal["auto", "cpu"] = Field("auto", description="the CPU: a table is read by hand")
     update: Literal["q", "sarsa", "expected-sarsa", "double-q"] = Field(
         "q", description="what a step is corrected towards: the rules are in qlearning.py"
@@ -87,4 +104,14 @@ class DQN(Agent, frozen=True, extra="forbid"):
         """Undiscounted, a reward for ever is worth no number."""
         if self.unit and self.discount == 1:
             raise ValueError("unit needs a discount below 1; set unit=0 or discount=0.99")
+        return self
+
+    @model_validator(mode="after")
+    def remembers_whole_steps(self) -> Self:
+        """What is drawn from the replay has n rewards, one after the other, of one environment."""
+        if self.replay < (least := self.environments * self.n_step):
+            raise ValueError(
+                f"replay must hold n_step transitions of each environment, {least}; "
+                f"got {self.replay}"
+            )
         return self
