@@ -205,6 +205,29 @@ def test_a_score_that_is_no_number_is_never_a_pass(gate):
     assert GATES[gate](table, 0.1).verdict == "reject"
 
 
+def test_a_gap_between_groups_that_is_no_number_and_a_missing_target_are_no_pass():
+    table = evidence(0.8, 0.8, 0.7).assign(target="x")
+    table["group.half"] = np.where(table.index % 2, "a", "b")
+    table["case"] = table.index.astype(str)
+    assert group_gap(table.assign(score=np.inf), 0.1).verdict == "reject"
+    table.loc[3, "target"] = None
+    assert identifiers(table, 0.1).verdict == "reject"
+
+
+def test_who_is_just_as_good_as_the_baseline_holds():
+    even = evidence(0.8, 0.8, 0.8)
+    assert floor(even.assign(baseline=even["score"]), 0.0).verdict == "hold"
+
+
+def test_one_outlier_does_not_make_all_others_one_value():
+    values = np.append(np.random.default_rng(0).normal(size=20_000), 1000.0)
+    plain = [np.random.default_rng(s).choice(values, len(values)).mean() for s in range(2000)]
+    found = bootstrap_mean(values)
+    low, high = np.percentile(plain, [5, 95])
+    assert found.low == pytest.approx(low, abs=0.1 * (high - low))
+    assert found.high == pytest.approx(high, abs=0.1 * (high - low))
+
+
 def test_one_rejection_rejects_and_no_gate_at_all_holds():
     passed, held = (Verdict("x", word, 0.0, (0.0, 0.0), 0.0, 99, "") for word in ("pass", "hold"))
     rejected = Verdict("x", "reject", 0.0, (0.0, 0.0), 0.0, 99, "")

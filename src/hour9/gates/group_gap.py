@@ -20,10 +20,8 @@ def group_gap(evidence: pd.DataFrame, threshold: float) -> Verdict:
     if not slices:
         why = f"no slice has two groups of {MIN_CASES} test cases"
         return Verdict.hold("group_gap", why, threshold)
-    if test["score"].isna().any():
-        return Verdict.at_most(
-            "group_gap", NOT_A_NUMBER, threshold, len(test), "a score is missing"
-        )
+    if not np.isfinite(test["score"]).all():
+        return Verdict.at_most("group_gap", NOT_A_NUMBER, threshold, len(test), "a score is none")
     rng = np.random.default_rng(SEED)
     gaps, resampled = zip(*(all_gaps(groups, rng) for groups in slices.values()), strict=True)
     found = largest(np.concatenate(gaps), np.concatenate(resampled, axis=1))

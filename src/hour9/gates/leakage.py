@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from hour9.gates.cases import originals
-from hour9.gates.statistics import bootstrap_mean, share
+from hour9.gates.statistics import NOT_A_NUMBER, bootstrap_mean, share
 from hour9.gates.verdict import MIN_CASES, Estimate, Verdict
 
 MOST_CLASSES = 20
@@ -35,6 +35,9 @@ def identifiers(evidence: pd.DataFrame, threshold: float) -> Verdict:
     if len(cases) < MIN_CASES:
         why = f"needs {MIN_CASES} cases, got {len(cases)}"
         return Verdict.hold("identifiers", why, threshold, len(cases))
+    if cases["target"].isna().any():
+        why = "a target is missing"
+        return Verdict.at_most("identifiers", NOT_A_NUMBER, threshold, len(cases), why)
     targets = classes(cases["target"])[in_order(cases["case"])]
     alike = (targets[1:] == targets[:-1]).astype(float)
     counts = np.bincount(targets).astype(float)

@@ -26,7 +26,7 @@ def seeds(evidence: pd.DataFrame, threshold: float) -> Verdict:
         why = f"needs {LEAST} seeds and a test case, got {n} seeds and {len(test)} cases"
         return Verdict.hold("seeds", why, threshold, n)
     means = scores.mean(skipna=False).to_numpy(float)  # a number for each seed
-    found = over_seeds(means - test["baseline"].mean())
+    found = over_seeds(means - test["baseline"].mean(skipna=False))
     middle = interquartile_mean(means)
     why = f"{n} seeds score {means.min():.4g} to {means.max():.4g}, the middle half {middle:.4g}"
     verdict = Verdict.above("seeds", found, threshold, n, why)

@@ -25,20 +25,27 @@ def resampled_means(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     A mean depends only on how often each distinct value is drawn, so the counts of the distinct
     values are drawn at once: 100,000 right-or-wrong scores cost no more than a hundred.
     """
-    distinct, counts = grouped(values)
+    mean, variance, counts = grouped(values)
     n = len(values)
-    return rng.multinomial(n, counts / n, size=RESAMPLES) @ distinct / n
+    drawn = rng.multinomial(n, counts / n, size=RESAMPLES)  # (R, D)
+    found = drawn @ mean / n
+    if variance.any():  # of so many draws from a group, the sum is as good as normal
+        found += np.sqrt(drawn @ variance) / n * rng.standard_normal(RESAMPLES)
+    return found
 
 
-def grouped(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct values and how often each stands; of many, neighbours share their mean."""
+def grouped(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Distinct values, 0 and how often each stands; of many, neighbours are one group, with its
+    mean and its variance."""
     distinct, counts = np.unique(values, return_counts=True)
     if len(distinct) <= DISTINCT:
-        return distinct, counts
+        return distinct, np.zeros(len(distinct)), counts
     low, high = distinct[0], distinct[-1]
     place = np.minimum((values - low) / (high - low) * DISTINCT, DISTINCT - 1).astype(int)
-    counts, sums = np.bincount(place), np.bincount(place, values)
-    return sums[counts > 0] / counts[counts > 0], counts[counts > 0]
+    place = np.unique(place, return_inverse=True)[1]
+    counts = np.bincount(place)
+    mean = np.bincount(place, values) / counts
+    return mean, np.bincount(place, (values - mean[place]) ** 2) / counts, counts
 
 
 def bootstrap_mean(values: np.ndarray) -> Estimate:
