@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hour9.params import PAGE, STATE
+from hour9.params import PAGE, STANDING, STATE
 from hour9.standing import show, show_table
 
 if TYPE_CHECKING:
@@ -66,13 +66,13 @@ def run_stale(this: Run, topic: str, task: str, candidate: str, pool: str = "") 
         check_roots(todo)
     agrees = check.agrees()
     runs.note("status", started)
-    if not todo and agrees and PAGE.exists():
+    if not todo and agrees and PAGE.exists() and STANDING.exists():
         dag.sort_lock(stage.name for stage in this.stages)
         print(f"Nothing to do: {len(chosen)} stages are up to date and the registry agrees.")
         show_table(tasks)
         return 0
     behind = [] if agrees else [f"register@{name}" for name in tasks]
-    print(f"changed: {', '.join(todo or behind or ['no page'])}; starting Prefect")
+    print(f"changed: {', '.join(todo or behind or ['the page'])}; starting Prefect")
     names = {"topic": topic, "task": task, "candidate": candidate}
     parameters = {name: value or "all" for name, value in names.items()} | {"pool": pool}
     run_flow(server, parameters, len(chosen), [*behind, "report"])

@@ -335,7 +335,9 @@ def unreferenced(known: Iterable[str]) -> list[Path]:
         places = {oid: Path(cache.oid_to_path(oid)) for oid in cache.all()}
     here = "".join(path.read_text() for path in Path().glob("*/dvc.lock"))
     locks = Path(DVC_LOCK).read_text() if Path(DVC_LOCK).exists() else ""
-    history = git("log", "--all", "--patch", "--format=", "--", DVC_LOCK, f"*/{DVC_LOCK}") or ""
+    history = (
+        git("log", "--all", "--patch", "-m", "--format=", "--", DVC_LOCK, f"*/{DVC_LOCK}") or ""
+    )
     queue = [*re.findall(r"md5: ([0-9a-f]{32}(?:\.dir)?)", here + locks + history), *known]
     while queue:  # what a folder's list names is used, too
         place = places.pop(queue.pop(), None)

@@ -90,15 +90,15 @@ def monitor(name: str, file: Path, alias: str = "") -> Found:
         raise NoRequests(f"{DATA / name} is not what {address} was trained on: dvc pull, or train")
     tables, task = read_tables(DATA / name), load_task(name)
     model = load(version)
-    recent = pd.DataFrame([spread(row, columns_of(model)) for row in rows])
+    rows = [spread(row, columns_of(model)) for row in rows]
     before = training_requests(task, tables, model.predict)
-    kept, refused = contract(model, recent, list(before))
+    kept, refused = contract(model, rows, list(before))
     verdict, why, drifts = WATCH, f"{len(kept)} requests; {MIN_ROWS} are needed to say more", []
     if len(kept) >= MIN_ROWS:
         then, now = (features(task, tables, r, model.predict(r)) for r in (before, kept))
         drifts = compare(*numbers(then, now))
         verdict, why = judge(drifts, len(refused))
-    return Found(name, address.partition("/")[2], verdict, why, len(recent), refused, drifts)
+    return Found(name, address.partition("/")[2], verdict, why, len(rows), refused, drifts)
 
 
 def columns_of(model: Any) -> list[str]:
@@ -110,9 +110,9 @@ def read_file(file: Path) -> list[dict[str, Any]]:
     """Requests from CSV, Parquet, or JSON lines. Raises NoRequests."""
     try:
         if file.suffix == ".csv":
-            rows = pd.read_csv(file).to_dict("records")
+            rows = records(pd.read_csv(file))
         elif file.suffix == ".parquet":
-            rows = pd.read_parquet(file).to_dict("records")
+            rows = records(pd.read_parquet(file))
         else:
             rows = [json.loads(line) for line in file.read_text().splitlines() if line.strip()]
     except (OSError, ValueError) as error:
@@ -120,6 +120,17 @@ def read_file(file: Path) -> list[dict[str, Any]]:
     if not rows or not all(isinstance(row, dict) for row in rows):
         raise NoRequests(f"{file} holds no requests: a JSON object a line, CSV or Parquet")
     return rows
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of Python's own values: an empty cell makes no fractions of the numbers beside it."""
+    rows = table.astype(object).where(table.notna(), None).to_dict("records")
+    return [{str(name): whole(value) for name, value in row.items()} for row in rows]
+
+
+def whole(value: Any) -> Any:
+    """3.0 as 3."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def training_requests(task: Task, tables: Tables, answer: Answer) -> pd.DataFrame:
@@ -131,23 +142,30 @@ def training_requests(task: Task, tables: Tables, answer: Answer) -> pd.DataFram
 
 
 def contract(
-    model: Any, recent: pd.DataFrame, columns: list[str]
+    model: Any, rows: list[dict[str, Any]], columns: list[str]
 ) -> tuple[pd.DataFrame, list[str]]:
     """The requests that the model takes, and why it refuses the others."""
-    if missing := [name for name in columns if name not in recent]:
-        return recent.head(0), [f"all rows: no column {', '.join(missing)}"]
-    recent, refused = recent[columns], []
-    keep = np.ones(len(recent), bool)
+    from hour9.ask import as_asked
+
+    schema = model.metadata.get_input_schema()
+
+    def table(rows: list[dict[str, Any]]) -> pd.DataFrame:
+        return as_asked(pd.DataFrame(rows, columns=columns), schema)
+
+    if missing := [name for name in columns if not any(name in row for row in rows)]:
+        return table([]), [f"all rows: no column {', '.join(missing)}"]
+    kept, refused = [], []
     try:
-        model.predict(recent)
+        model.predict(table(rows))
+        return table(rows), []
     except Exception:  # one row spoils all: ask for each alone
-        for row in range(len(recent)):
+        for number, row in enumerate(rows):
             try:
-                model.predict(recent.iloc[[row]].reset_index(drop=True))
+                model.predict(table([row]))
+                kept.append(row)
             except Exception as error:  # whatever its own code raises is its answer
-                keep[row] = False
-                refused.append(f"row {row}: {str(error).splitlines()[0][:200]}")
-    return recent[keep].reset_index(drop=True), refused
+                refused.append(f"row {number}: {str(error).splitlines()[0][:200]}")
+    return table(kept), refused
 
 
 def features(

@@ -23,10 +23,13 @@ STATE = Path(".hour9")
 def read_params(path: Path = PARAMS) -> dict[str, Any]:
     """Read with YAML 1.2, as DVC does, so that 1e-3 is a number for both."""
     try:
-        return YAML(typ="safe", pure=True).load(path.read_text())
+        found = YAML(typ="safe", pure=True).load(path.read_text())
     except YAMLError as error:
         where = " ".join(str(error).split())[:200]
         raise BadSetting(f"{path} is no YAML: {where}") from None
+    if not isinstance(found, dict):
+        raise BadSetting(f"{path} holds no settings; git checkout {path} brings back the last ones")
+    return found
 
 
 def check_relative(place: str) -> None:

@@ -20,10 +20,12 @@ from tests.conftest import TREE, copy_project, stages_of, stay_in
 from hour9 import dag, monitor
 from hour9.cli import main
 from hour9.config import set_params
+from hour9.params import STANDING
 from hour9.registry import journal, packages, promotion, reproduce, tracking, versions
 from hour9.registry.examination import Examination
 from hour9.registry.lineage import dvc_md5
 from hour9.registry.promotion import Refused, guard, promote, rollback
+from hour9.registry.reproduce import NotReproducible, find
 from hour9.task import load_task, read_tables
 
 LENIENT = ["tasks.taxi.thresholds.floor=-1000.0", "tasks.taxi.thresholds.overfitting=1000.0"]
@@ -133,6 +135,29 @@ def test_nothing_to_go_back_to_is_said(client):
     promote("taxi", "2")
     with pytest.raises(Refused, match="no previous champion"):
         rollback("taxi")
+
+
+@pytest.mark.parametrize("number", ["02", " 2"])
+def test_a_champion_is_itself_however_its_number_is_written(client, number):
+    promote("taxi", "2")
+    with pytest.raises(Refused, match="taxi version 2 is the champion already"):
+        promote("taxi", number, reason="typed so")
+    assert len(journal.entries("taxi")) == 1
+
+
+def test_what_moves_an_alias_makes_the_page_old(client):
+    STANDING.write_text("[]")
+    promote("taxi", "2")
+    assert not STANDING.exists()
+
+
+def test_a_version_made_by_hand_is_told_so(client):
+    made = client.create_model_version("taxi", client.get_model_version("taxi", "2").source)
+    try:
+        with pytest.raises(NotReproducible, match="was not registered by hour9: nothing is known"):
+            find(f"taxi/{made.version}")
+    finally:
+        client.delete_model_version("taxi", made.version)
 
 
 def test_a_crash_between_journal_and_aliases_is_repaired_by_the_next_call(client, monkeypatch):
@@ -466,6 +491,13 @@ def test_a_monitor_over_a_real_version_says_fine_watch_and_retrain(client, capsy
         status = main(["monitor", "taxi", str(tmp_path / verdict), "--json"])
         assert json.loads(capsys.readouterr().out)["verdict"] == verdict
         assert status == (verdict == "retrain")
+
+    seen.head(1).loc[[0] * 200].to_csv(tmp_path / "blank.csv", index=False)
+    with (tmp_path / "blank.csv").open("a") as file:
+        file.write('""\n2.5\n')
+    assert main(["monitor", "taxi", str(tmp_path / "blank.csv"), "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert [line.split(":")[0] for line in found["refused"]] == ["row 200", "row 201"]
 
 
 def test_what_the_registry_lost_is_rebuilt_from_the_outs_and_may_follow_its_champion(

@@ -1,10 +1,13 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient, MlflowException
 
-from hour9.registry.tracking import TrainingRun
+from hour9.params import Refused
+from hour9.registry import tracking
+from hour9.registry.tracking import TrainingRun, experiment
 
 SETTINGS = {"task": "toy", "seed": 0}
 
@@ -20,6 +23,14 @@ def test_many_first_users_of_a_fresh_store_make_one_database_and_one_experiment(
     answers = [user.communicate() for user in users]
     assert [user.returncode for user in users] == [0] * 4, answers
     assert len({said for said, _ in answers}) == 1
+
+
+def test_a_moved_project_does_not_write_where_it_was(client, project, monkeypatch):
+    experiment("toy")
+    experiment("toy")
+    monkeypatch.setattr(tracking, "ARTIFACTS", Path("elsewhere/artifacts"))
+    with pytest.raises(Refused, match=r"mlruns was made in another folder, .*/toy, and would"):
+        experiment("toy")
 
 
 def test_a_training_that_was_killed_goes_on_in_its_run_and_repeats_no_point(client, tmp_path):

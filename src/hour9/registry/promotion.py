@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 from hour9.gates.verdict import Verdict
-from hour9.params import read_params
+from hour9.params import STANDING, read_params
 from hour9.registry import journal
 from hour9.registry.examination import Examination, Refused, examine, get_version
 from hour9.registry.journal import Entry
@@ -51,7 +51,8 @@ def consider(task: str, number: str = "") -> tuple[Entry | None, Examination]:
             f"{task} has no challenger: no candidate passed its gates, or somebody took it away; "
             "see hour9 status"
         )
-    if last and number == last.champion and exists(task, number):
+    number = str(get_version(task, number).version)  # MLflow takes " 02", too
+    if last and number == last.champion:
         raise Refused(f"{task} version {number} is the champion already")
     examined = examine_in_order(task, number, last)
     if examined.broken:
@@ -269,6 +270,7 @@ def put_alias(task: str, name: str, number: str) -> None:
     """Set an alias, or take it away where there is no number, or its version was deleted."""
     if alias(task, name) == number:
         return
+    STANDING.unlink(missing_ok=True)  # it names the aliases
     if if_there(task, number):
         connect().set_registered_model_alias(task, name, number)
     else:

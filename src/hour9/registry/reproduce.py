@@ -29,19 +29,23 @@ class NotReproducible(RuntimeError):  # noqa: N818 - reads as a sentence where i
 
 
 def find(address: str) -> Any:
-    """The version that `nodes@champion` or `nodes/3` names."""
+    """The version that `nodes@champion` or `nodes/3` names. Raises NotReproducible for others."""
     from mlflow.exceptions import MlflowException
 
     task, at, name = address.partition("@")
     task, slash, number = task.partition("/")
+    if not (at or slash):
+        raise NotReproducible(f"'{address}' names no version; write TASK@ALIAS or TASK/NUMBER")
     try:
         if at:
-            return connect().get_model_version_by_alias(task, name)
-        if slash:
-            return connect().get_model_version(task, number)
+            version = connect().get_model_version_by_alias(task, name)
+        else:
+            version = connect().get_model_version(task, number)
     except MlflowException as error:
         raise NotReproducible(f"{address}: {str(error).splitlines()[0]}") from None
-    raise NotReproducible(f"'{address}' names no version; write TASK@ALIAS or TASK/NUMBER")
+    if "hour9.identity" not in version.tags:
+        raise NotReproducible(f"{address} was not registered by hour9: nothing is known of it")
+    return version
 
 
 def trace(address: str) -> list[tuple[str, str]]:

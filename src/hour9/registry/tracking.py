@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hour9.params import DATA
+from hour9.params import DATA, Refused
 from hour9.registry.lineage import dvc_md5
 
 if TYPE_CHECKING:
@@ -65,13 +65,21 @@ def is_embedded() -> bool:
 
 
 def experiment(task: str) -> str:
-    """The id of the task's experiment, made where it is new."""
+    """The id of the task's experiment, made where it is new.
+
+    Raises Refused where the project was moved or copied: MLflow keeps absolute paths.
+    """
     client = connect()
     with one_at_a_time():
         found = client.get_experiment_by_name(task)
+        place = (ARTIFACTS / task).absolute().as_uri() if is_embedded() else None
+        if found and place not in (None, found.artifact_location):
+            raise Refused(
+                f"mlruns was made in another folder, {found.artifact_location}, and would go on to "
+                "write there; move the project back, or begin a registry: mv mlruns mlruns.before"
+            )
         if found:
             return found.experiment_id
-        place = (ARTIFACTS / task).absolute().as_uri() if is_embedded() else None
         return client.create_experiment(task, artifact_location=place)
 
 
