@@ -176,11 +176,12 @@ def test_data_that_are_not_there_are_named_before_anything_starts(project):
 
 
 def test_a_second_run_waits_and_says_for_whom(project):
+    set_params(["tasks.taxi.source.root=nowhere"])
     with run.one_run():
-        second = start_run("nowhere")
+        second = start_run("taxi")
         assert second.stdout
         assert f"process {os.getpid()}" in second.stdout.readline()
-    assert "no task 'nowhere'" in second.communicate()[0]
+    assert "there is no 'nowhere'" in second.communicate()[0]
 
 
 def test_a_run_that_is_told_to_stop_stops_and_leaves_nothing_running(project):
