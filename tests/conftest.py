@@ -35,6 +35,7 @@ QUICK = [
     *("tasks.taxi.thresholds.floor=-1000.0", "tasks.taxi.thresholds.overfitting=1000.0"),
     *("tasks.taxi.thresholds.robustness=1000.0", "tasks.taxi.thresholds.seeds=-1000.0"),
     *("tasks.taxi.thresholds.overestimation=1000.0", "tasks.taxi.thresholds.group_gap=1000.0"),
+    "tasks.taxi.thresholds.latency=1000.0",  # other tests run beside it
     "candidates.taxi-qlearning.steps=200000",
 ]
 """Settings of a taxi that is trained in a second and passes its gates."""
@@ -43,12 +44,33 @@ QUICK = [
 os.environ.update({k: v for k, v in ENVIRONMENT.items() if k != "PYTHONHASHSEED"})
 
 
+FIRST = (
+    "tests/test_ui.py",
+    "tests/test_stack.py",
+    "tests/registry/test_promotion.py",
+    "tests/test_habits.py",
+    "tests/test_pipeline.py::test_the_road",
+    "tests/test_remote.py",
+    "tests/registry/",
+    "tests/benchmarks/",
+    "tests/test_studies.py",
+)
+"""What takes longest, and no two processes can share: begun first, so that none waits for it."""
 SPREAD = {
     "tests/test_pipeline.py",
     "tests/test_resume.py",
     "tests/test_stage.py",
 }
 """Files of long tests that share nothing: dealt out one by one, last, so that no process waits."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def rank(item: pytest.Item) -> int:
+        first = (n for n, start in enumerate(FIRST) if item.nodeid.startswith(start))
+        last = item.nodeid.partition("::")[0] in SPREAD
+        return next(first, len(FIRST) + last)
+
+    items.sort(key=rank)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -64,6 +86,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             file = nodeid.partition("::")[0]
             return nodeid if file in SPREAD else file
 
+    config.option.loadscopereorder = False  # the order is ours
     return ByFile(config, log)
 
 

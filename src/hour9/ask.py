@@ -25,10 +25,11 @@ def predict(asked: argparse.Namespace) -> int:
     address = in_charge(asked.task, asked.alias)
     try:
         model = load(find(address))
-        columns = model.metadata.get_input_schema().input_names()
+        schema = model.metadata.get_input_schema()
+        columns = schema.input_names()
         rows = [spread(row, columns) for row in read_requests(asked.request)]
         refuse_unknown(rows, columns)
-        requests = as_asked(pd.DataFrame(rows), model.metadata.get_input_schema())
+        requests = as_asked(pd.DataFrame(rows), schema)
         answers = model.predict(requests)
         print(f"{address} answers", file=sys.stderr)
         print(answers.to_json(orient="records", lines=True), end="", flush=True)

@@ -34,7 +34,8 @@ def run(asked: argparse.Namespace) -> int:
     from hour9 import run as runs
     from hour9.servers import PrefectServer
 
-    dag.wanted(asked.topic, asked.task, asked.candidate)  # raises before params.yaml is changed
+    if asked.settings:  # a name that is not there leaves params.yaml as it is
+        dag.wanted(asked.topic, asked.task, asked.candidate)
     if asked.pool:
         dispatch.commit_to_send(asked.settings)
         import_flow(PrefectServer.shared())
@@ -88,9 +89,11 @@ def check_roots(todo: Sequence[str]) -> None:
     from hour9.config import BadSetting
     from hour9.params import read_params
 
-    for name, section in read_params()["tasks"].items():
-        root = section["source"]["root"]
-        if f"ingest@{name}" in todo and not Path(root).exists():
+    names = [name.removeprefix("ingest@") for name in todo if name.startswith("ingest@")]
+    tasks = read_params()["tasks"] if names else {}
+    for name in names:
+        root = tasks[name]["source"]["root"]
+        if not Path(root).exists():
             raise BadSetting(f"there is no '{root}'; set tasks.{name}.source.root to what is there")
 
 

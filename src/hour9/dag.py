@@ -13,7 +13,7 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -198,21 +198,21 @@ def check_known(what: str, name: str, known: list[str]) -> None:
         raise UnknownName(f"no {what} '{name}' in params.yaml; there are {', '.join(known)}")
 
 
-def stale() -> dict[str, Any]:
+def stale(stages: Sequence[str] = (DVC_YAML,)) -> dict[str, Any]:
     """What DVC would run again, by stage, and why. Empty where nothing would.
 
     Raises Busy while a stage runs: what it writes cannot be read meanwhile.
     """
     with open_repo() as repo:
-        return stale_of(repo)
+        return stale_of(repo, stages)
 
 
-def stale_of(repo: Repo) -> dict[str, Any]:
+def stale_of(repo: Repo, stages: Sequence[str] = (DVC_YAML,)) -> dict[str, Any]:
     """The same, of a repository that is open."""
     from dvc.lock import LockError
 
     try:
-        return {name: reasons for name, reasons in repo.status([DVC_YAML]).items() if reasons}
+        return {name: reasons for name, reasons in repo.status([*stages]).items() if reasons}
     except LockError:
         raise Busy("a stage is running; ask again when it has ended") from None
 
@@ -335,9 +335,8 @@ def unreferenced(known: Iterable[str]) -> list[Path]:
         places = {oid: Path(cache.oid_to_path(oid)) for oid in cache.all()}
     here = "".join(path.read_text() for path in Path().glob("*/dvc.lock"))
     locks = Path(DVC_LOCK).read_text() if Path(DVC_LOCK).exists() else ""
-    history = (
-        git("log", "--all", "--patch", "-m", "--format=", "--", DVC_LOCK, f"*/{DVC_LOCK}") or ""
-    )
+    every = ("log", "--all", "--patch", "-m", "--format=")  # -m: merges too, as a stash is one
+    history = git(*every, "--", DVC_LOCK, f"*/{DVC_LOCK}") or ""
     queue = [*re.findall(r"md5: ([0-9a-f]{32}(?:\.dir)?)", here + locks + history), *known]
     while queue:  # what a folder's list names is used, too
         place = places.pop(queue.pop(), None)

@@ -90,7 +90,8 @@ def monitor(name: str, file: Path, alias: str = "") -> Found:
         raise NoRequests(f"{DATA / name} is not what {address} was trained on: dvc pull, or train")
     tables, task = read_tables(DATA / name), load_task(name)
     model = load(version)
-    rows = [spread(row, columns_of(model)) for row in rows]
+    columns = columns_of(model)
+    rows = [spread(row, columns) for row in rows]
     before = training_requests(task, tables, model.predict)
     kept, refused = contract(model, rows, list(before))
     verdict, why, drifts = WATCH, f"{len(kept)} requests; {MIN_ROWS} are needed to say more", []
@@ -154,18 +155,19 @@ def contract(
 
     if missing := [name for name in columns if not any(name in row for row in rows)]:
         return table([]), [f"all rows: no column {', '.join(missing)}"]
-    kept, refused = [], []
+    recent, refused = table(rows), []
     try:
-        model.predict(table(rows))
-        return table(rows), []
+        model.predict(recent)
     except Exception:  # one row spoils all: ask for each alone
+        kept = []
         for number, row in enumerate(rows):
             try:
                 model.predict(table([row]))
                 kept.append(row)
             except Exception as error:  # whatever its own code raises is its answer
                 refused.append(f"row {number}: {str(error).splitlines()[0][:200]}")
-    return table(kept), refused
+        recent = table(kept)
+    return recent, refused
 
 
 def features(

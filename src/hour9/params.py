@@ -1,6 +1,8 @@
 """params.yaml as it stands, and where the stages put things. `config.py` is the typed view."""
 
 import os
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +25,19 @@ STATE = Path(".hour9")
 def read_params(path: Path = PARAMS) -> dict[str, Any]:
     """Read with YAML 1.2, as DVC does, so that 1e-3 is a number for both."""
     try:
-        found = YAML(typ="safe", pure=True).load(path.read_text())
+        found = parse(path.read_text())
     except YAMLError as error:
         where = " ".join(str(error).split())[:200]
         raise BadSetting(f"{path} is no YAML: {where}") from None
     if not isinstance(found, dict):
         raise BadSetting(f"{path} holds no settings; git checkout {path} brings back the last ones")
-    return found
+    return deepcopy(found)  # who changes it changes no other reader's
+
+
+@lru_cache(maxsize=1)
+def parse(text: str) -> Any:
+    """Kept: it takes a tenth of a second, and the text seldom changes while a process runs."""
+    return YAML(typ="safe", pure=True).load(text)
 
 
 def check_relative(place: str) -> None:

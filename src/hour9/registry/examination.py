@@ -142,8 +142,7 @@ def stale_stages(candidate: str) -> list[str]:
     """What DVC would run again of a candidate."""
     from hour9 import dag
 
-    stale = dag.stale()
-    return [name for kind in OF_STAGES if (name := f"{kind}@{candidate}") in stale]
+    return [*dag.stale([f"{kind}@{candidate}" for kind in OF_STAGES])]
 
 
 def vouched(version: Any) -> bool:

@@ -2,8 +2,9 @@
 
 For one text and one token a step is a few products of a matrix and a vector. PyTorch spends more
 time on getting ready for each of them than on the arithmetic. So what is the same for every token
-is done once: a norm's parameters go into the map behind it, and the mean that each norm takes away
-is taken from all that is ever added to x, which then has none (Jiang et al. 2023, section 3.1).
+is done once: a norm's parameters go into the map behind it, as does the scale of the scores, and
+the mean that each norm takes away is taken from all that is ever added to x, which then has none
+(Jiang et al. 2023, section 3.1).
 
 Shapes: T new tokens, S tokens seen, C channels, H heads, D = C / H, V words.
 """
@@ -15,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from hour9.transformers.attention_numpy import Array, exponentiate
+from hour9.transformers.attention_numpy import Array
 from hour9.transformers.encoder_numpy import ACTIVATIONS
 from hour9.transformers.layers import EncoderLayer, Transformer, TransformerShape
 from hour9.transformers.positions import RotaryPositions
@@ -35,7 +36,7 @@ class NumpyReader:
     @torch.inference_mode()
     def __init__(self, model: Transformer):
         assert readable(model.shape)
-        self.context, self.epsilon = model.shape.context, model.norm.eps
+        self.context, self.room = model.shape.context, room(model.norm)
         self.words = centred(model.words.weight).numpy()  # (V, C)
         self.positions = None
         if model.positions is not None:
@@ -59,7 +60,7 @@ class NumpyReader:
             x = x + self.positions[start : self.length]
         for layer in self.layers:
             x = layer.read(x, start)
-        return linear(self.logits, normal(x[-1:], self.epsilon))
+        return linear(self.logits, unit(x[-1:], self.room))
 
     def keep(self, rows: NDArray[np.int64]) -> None:
         """There is one text: it goes on, or all is over."""
@@ -70,21 +71,24 @@ class LayerReader:
 
     def __init__(self, layer: EncoderLayer, shape: TransformerShape):
         attention, network = layer.attention, layer.feed_forward
+        self.heads, channels = shape.layer.heads, shape.layer.channels
+        scale = torch.ones(3 * channels)  # queries alone: q/√D · k (Vaswani et al. 2017, eq. 1)
+        scale[:channels] = 1 / math.sqrt(channels // self.heads)
         look, widen = attention.query_key_value, network.widen
-        self.look = after_norm(layer.around_attention.norm, look.weight, look.bias)
+        norm = layer.around_attention.norm
+        self.look = after_norm(norm, scale[:, None] * look.weight, scale * look.bias)
         self.mix = before_norm(attention.output)
         self.widen = after_norm(layer.around_feed_forward.norm, widen.weight, widen.bias)
         self.narrow = before_norm(network.narrow)
         self.activation, _ = ACTIVATIONS[shape.layer.activation]  # type: ignore[index]
-        self.epsilon, self.heads = shape.layer.epsilon, shape.layer.heads
-        width = shape.layer.channels // self.heads
-        self.scale = 1 / math.sqrt(width)
+        self.room = room(norm)
         self.turn = None if attention.rotary is None else angles(attention.rotary, shape.context)
-        self.seen = np.empty((2, self.heads, shape.context, width), self.mix[0].dtype)
+        seen = (2, self.heads, shape.context, channels // self.heads)
+        self.seen = np.empty(seen, self.mix[0].dtype)
 
     def read(self, x: Array, start: int) -> Array:  # (T, C) -> (T, C)
-        x = x + linear(self.mix, self.attend(normal(x, self.epsilon), start))
-        hidden = self.activation(linear(self.widen, normal(x, self.epsilon)))
+        x = x + linear(self.mix, self.attend(unit(x, self.room), start))
+        hidden = self.activation(linear(self.widen, unit(x, self.room)))
         return x + linear(self.narrow, hidden)
 
     def attend(self, x: Array, start: int) -> Array:  # (T, C) -> (T, C)
@@ -95,10 +99,12 @@ class LayerReader:
             q, k = (turned(side, *self.turn[:, start:end]) for side in (q, k))  # (H, T, D)
         self.seen[0, :, start:end], self.seen[1, :, start:end] = k, v
         keys, values = self.seen[:, :, :end]  # (H, S, D) each
-        scores = (q * self.scale) @ keys.swapaxes(1, 2)  # (H, T, S)
+        scores = q @ keys.swapaxes(1, 2)  # (H, T, S)
         if T > 1:
             scores[:, ~np.tri(T, end, start, dtype=bool)] = -np.inf
-        total = exponentiate(scores)  # (H, T, 1)
+        scores -= scores.max(axis=-1, keepdims=True)  # a number: a token sees itself at least
+        np.exp(scores, out=scores)
+        total = scores.sum(axis=-1, keepdims=True)  # (H, T, 1)
         return (scores @ values / total).swapaxes(0, 1).reshape(T, C)
 
 
@@ -112,18 +118,23 @@ def before_norm(layer: nn.Linear) -> Linear:
 
 
 def after_norm(norm: nn.LayerNorm, weight: torch.Tensor, bias: torch.Tensor) -> Linear:
-    """W (γ x̂ + β) + b = (W γ) x̂ + (W β + b)."""
-    return (weight * norm.weight).T.contiguous().numpy(), (weight @ norm.bias + bias).numpy()
+    """W (γ x̂ + β) + b = (√C W γ) x̂/√C + (W β + b); x̂/√C is what `unit` gives."""
+    scale = norm.weight * math.sqrt(len(norm.weight))
+    return (weight * scale).T.contiguous().numpy(), (weight @ norm.bias + bias).numpy()
 
 
 def centred(x: torch.Tensor) -> torch.Tensor:  # (…, C) -> (…, C)
     return x - x.mean(dim=-1, keepdim=True)
 
 
-def normal(x: Array, epsilon: float) -> Array:  # (T, C) -> (T, C)
-    """x / √(σ² + ε) of x whose mean is 0 (Ba et al. 2016, eq. 4), without γ and β."""
-    variance = np.einsum("tc,tc->t", x, x) / x.shape[1]  # (T,)
-    return x / np.sqrt(variance + epsilon)[:, None]
+def room(norm: nn.LayerNorm) -> float:
+    """C ε."""
+    return len(norm.weight) * norm.eps
+
+
+def unit(x: Array, room: float) -> Array:  # (T, C) -> (T, C)
+    """x / √(Σ x² + C ε): of x whose mean is 0, the layer norm (Ba et al. 2016, eq. 4) over √C."""
+    return x / np.sqrt(np.vecdot(x, x) + room)[:, None]
 
 
 def angles(rotary: RotaryPositions, context: int) -> Array:  # -> (2, context, D/2)
