@@ -50,9 +50,12 @@ def limited(
     asked: argparse.Namespace, settings: Settings, tables: Tables, parent: Path
 ) -> LimitedRun:
     """A run whose folder is named by its settings and data; `finished` removes it."""
-    said = settings.model_dump() | {name: len(table) for name, table in tables.items()}
-    name = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]
-    folder = asked.state / f"{settings.task}-{name}"
+    said = hashlib.sha256(json.dumps(settings.model_dump(), sort_keys=True).encode())
+    for name in sorted(tables):
+        said.update(tables[name].to_parquet())
+    if parent.is_file():
+        said.update(parent.read_bytes())
+    folder = asked.state / f"{settings.task}-{said.hexdigest()[:12]}"
     checkpoint = Checkpoint(folder / "checkpoint")
     return LimitedRun(settings, tables, parent, folder / "model", checkpoint, minutes=asked.minutes)
 

@@ -57,13 +57,15 @@ def publish(candidates: list[str]) -> None:
         [summary(row) for row in rows], key="candidates", description="Where the candidates stand"
     )
     for row in rows:
-        create_markdown_artifact(verdicts(row), key=row["candidate"], description=row["verdict"])
+        create_markdown_artifact(
+            verdicts(row), key=key_of(row["candidate"]), description=row["verdict"]
+        )
     if address := os.environ.get(ADDRESS):
         create_link_artifact(f"{address}/", "the report", key="report")
         for task in sorted({row["task"] for row in rows}):
             if first_page(task).exists():
                 link = f"{address}/data-docs/{task}/index.html"
-                create_link_artifact(link, f"the data of {task}", key=f"data-docs-{task}")
+                create_link_artifact(link, f"the data of {task}", key=key_of(f"data-docs-{task}"))
         for row in rows:
             for picture in pictures(row):
                 url = f"{address}/{quote(picture.relative_to(REPORTS).as_posix())}"

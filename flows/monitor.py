@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal
 
+from flows.artifacts import key_of
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from prefect.deployments import run_deployment
@@ -24,7 +25,7 @@ def monitor(task: TaskName, file: str, retrain: Literal["no", "auto"] = "no") ->
         retrain: `auto` starts the topic's deployment where the verdict is `retrain`.
     """
     found = watching.monitor(task, Path(file))
-    create_markdown_artifact(found.text(), key=f"monitor-{task}", description=found.verdict)
+    create_markdown_artifact(found.text(), key=key_of(f"monitor-{task}"), description=found.verdict)
     get_run_logger().info(f"{found.verdict}: {found.why}")
     if found.verdict == watching.RETRAIN and retrain == "auto":
         topic = TASKS[task]["topic"]

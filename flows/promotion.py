@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from flows.artifacts import of_version
+from flows.artifacts import key_of, of_version
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from prefect.flow_runs import suspend_flow_run
@@ -49,7 +49,7 @@ def promote(
     number = str(version or promotion.alias(task, promotion.CHALLENGER))  # a yes is for this one
     if approval == "required":
         seen = f"{promotion.preview(task, number)}\n\n{of_version(task, number)}"
-        artifact = f"promote-{task}"
+        artifact = key_of(f"promote-{task}")
         create_markdown_artifact(seen, key=artifact, description=f"promote {task}?")
         get_run_logger().info(f"waits for a person: read the artifact {artifact}, then Resume")
         # The run starts again after the yes; another challenger by then is asked about anew.

@@ -8,7 +8,7 @@ from prefect import flow, get_run_logger
 from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 
-from hour9 import remote
+from hour9 import dispatch, remote
 from hour9.registry.tracking import FLOW_VARIABLE
 
 
@@ -32,6 +32,7 @@ def stage(
     """
     os.environ[FLOW_VARIABLE] = str(flow_run.id)  # so that a killed training's run is closed
     if worker := os.environ.get(remote.WORKER):  # whoever sent the stage listens for its pulse
+        tags = [*flow_run.tags, f"{dispatch.TAKEN}{worker}"]
         with get_client(sync_client=True) as client:
-            client.update_flow_run(flow_run.id, tags=[worker])
+            client.update_flow_run(flow_run.id, tags=tags)
     remote.work(name, commit, inputs, trial, get_run_logger().info)

@@ -8,6 +8,7 @@ from mlflow.types import ColSpec, DataType, Schema
 
 from hour9 import cli
 from hour9.ask import as_asked, read_requests, refuse_unknown, show_words, spread
+from hour9.params import RECEIPTS
 from hour9.remote import CLONE
 
 
@@ -105,6 +106,22 @@ def test_how_many_words_were_not_read_is_said(capsys, monkeypatch, colours):
     assert all(word in shown.out for word in ("dull", "cut", "off"))
 
 
+def test_an_agent_that_was_never_pulled_is_named(project, capsys):
+    receipt = RECEIPTS / "taxi.json"
+    receipt.parent.mkdir(parents=True)
+    receipt.write_text('{"challenger": "taxi-qlearning"}')
+    assert cli.main(["watch", "taxi"]) == 1
+    assert "models/taxi/taxi-qlearning is not here; hour9 run" in capsys.readouterr().err
+
+
+def test_ctrl_d_deletes_nothing(monkeypatch):
+    def ends(question: str) -> str:
+        raise EOFError
+
+    monkeypatch.setattr("builtins.input", ends)
+    assert not cli.says_yes("delete it? ")
+
+
 def test_a_second_candidate_is_refused_and_not_run_in_the_place_of_the_first(capsys):
     with pytest.raises(SystemExit):
         cli.main(["run", "--candidate", "nodes-gcn", "--candidate", "nodes-gat"])
@@ -119,6 +136,8 @@ def test_a_second_candidate_is_refused_and_not_run_in_the_place_of_the_first(cap
         ("sweep taxi --at-once -1", "argument --at-once: invalid value: -1 (at least 0)"),
         ("sweep taxi --seed -5", "argument --seed: invalid value: -5 (at least 0)"),
         ("worker --limit 0", "argument --limit: invalid value: 0 (at least 1)"),
+        ("serve taxi --port 99999", "argument --port: invalid value: 99999 (1 to 65535)"),
+        ("ui --mlflow-port 0", "argument --mlflow-port: invalid value: 0 (1 to 65535)"),
     ],
 )
 def test_a_number_out_of_range_is_refused_before_anything_runs(asked, why, capsys):

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from tests.conftest import copy_project, stay_in
 
 from hour9 import dag
-from hour9.params import UnknownName, read_params
+from hour9.params import Refused, UnknownName, read_params
 from hour9.registry.lineage import dvc_md5
 from hour9.run import Run
 
@@ -264,6 +264,23 @@ def test_the_outs_of_the_last_good_run_come_back(everything_ran):
 def test_of_a_stage_that_was_killed_it_is_said(why, said):
     assert said in "".join(dag.death(why))
     assert bool(said) == bool(dag.death(why))
+
+
+def test_what_dvc_add_named_is_referenced(project):
+    place = Path("mine/deep")
+    place.mkdir(parents=True)
+    (place / "labels.csv").write_text("a,b")
+    with dag.open_repo() as repo:
+        repo.add(str(place / "labels.csv"))
+    assert dag.unreferenced([]) == []
+    (place / "labels.csv.dvc").unlink()
+    assert len(dag.unreferenced([])) == 1
+
+
+def test_where_git_does_not_answer_nothing_is_called_unreferenced(project):
+    Path(".git").write_text("no repository")
+    with pytest.raises(Refused, match="what older commits name is unknown"):
+        dag.unreferenced([])
 
 
 def test_the_committed_lock_is_that_of_the_committed_code(project):

@@ -52,6 +52,33 @@ def test_any_title_of_a_picture_makes_a_key_that_prefect_takes(flows):
         assert ArtifactCreate(key=key_of(title), type="image", data="x").key
 
 
+def test_names_that_prefect_would_refuse_become_keys_of_its_kind(flows, monkeypatch, tmp_path):
+    from flows import artifacts
+    from prefect.client.schemas.actions import ArtifactCreate
+
+    keys: list[str] = []
+    for name in ("table", "markdown", "link", "image"):
+        monkeypatch.setattr(
+            artifacts, f"create_{name}_artifact", lambda *_, key, **__: keys.append(key)
+        )
+    row = {"task": "my_task", "candidate": "my_Task_gcn", "verdict": "pass"}
+    page = tmp_path / "index.html"
+    page.touch()
+    monkeypatch.setenv(artifacts.ADDRESS, "http://here")
+    monkeypatch.setattr(artifacts, "judged", lambda: [row])
+    monkeypatch.setattr(artifacts, "first_page", lambda task: page)
+    for part, said in (("summary", {}), ("verdicts", ""), ("pictures", [])):
+        monkeypatch.setattr(artifacts, part, lambda _, said=said: said)
+    artifacts.publish(["my_Task_gcn"])
+    found = SimpleNamespace(verdict="fine", why="", text=lambda: "")
+    monkeypatch.setattr(flows.monitor.watching, "monitor", lambda *_: found)
+    shown = lambda *_, key, **__: keys.append(key)  # noqa: E731
+    monkeypatch.setattr(flows.monitor, "create_markdown_artifact", shown)
+    flows.monitor.monitor.fn("my_task", "file")
+    assert keys == ["candidates", "my-task-gcn", "report", "data-docs-my-task", "monitor-my-task"]
+    assert all(ArtifactCreate(key=key, type="markdown", data="x").key for key in keys)
+
+
 @pytest.mark.parametrize(
     ("verdict", "retrain", "started"),
     [

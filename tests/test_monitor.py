@@ -91,3 +91,14 @@ def test_a_file_is_read_as_lines_of_json_and_else_refused_in_words(tmp_path):
     for file in (bad, tmp_path / "none.jsonl"):
         with pytest.raises(NoRequests, match="holds no requests"):
             read_file(file)
+
+
+def test_texts_that_look_like_something_else_are_texts(tmp_path):
+    texts = ["N/A", "null", "one line\u2028and another\x85"]
+    lines, table = tmp_path / "a.jsonl", tmp_path / "a.csv"
+    rows = [json.dumps({"text": text}, ensure_ascii=False) for text in texts]
+    lines.write_text("\n".join(rows), "utf-8")
+    table.write_text("\n".join(["n,text", *(f'1,"{text}"' for text in texts), "2,"]), "utf-8")
+    assert [row["text"] for row in read_file(lines)] == texts
+    assert [row["text"] for row in read_file(table)] == [*texts, None]
+    assert [row["n"] for row in read_file(table)] == [1, 1, 1, 2]

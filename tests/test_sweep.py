@@ -152,6 +152,19 @@ def test_the_present_settings_are_inside_what_is_searched(project):
             assert sweep.space(settings)[field]._contains(getattr(settings, field)), (name, field)
 
 
+def test_what_is_searched_keeps_to_the_bounds_of_the_settings(project):
+    """And leaves alone what is switched off."""
+    change = ["learning_rate=0.3", "l2=0.2", "hidden_dropout=0.9"]
+    set_params([f"candidates.nodes-gcn.{one}" for one in change])
+    settings = sweep.load_settings("nodes-gcn")
+    for field, where in sweep.space(settings).items():
+        for end in (where.low, where.high):
+            tried = sweep.rounded({field: end})
+            assert type(settings)(**{**settings.model_dump(), **tried})
+    set_params(["candidates.nodes-gcn.l2=0.0"])
+    assert "l2" not in sweep.space(sweep.load_settings("nodes-gcn"))
+
+
 def test_where_there_is_nothing_to_search_it_says_so(project):
     with pytest.raises(sweep.NothingToSearch, match="architecture 'int8'"):
         sweep.space(sweep.load_settings("sentiment-int8"))

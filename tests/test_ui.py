@@ -449,7 +449,7 @@ def test_a_port_that_is_taken_is_refused_with_the_way_out():
         other.listen()
         port = other.getsockname()[1]
         with pytest.raises(NotServed, match=f"port {port} is taken; .* UI=--prefect-port=N"):
-            check_free(port, "--prefect-port")
+            check_free(port, "make ui UI=--prefect-port=")
 
 
 @pytest.fixture

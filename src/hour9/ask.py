@@ -176,9 +176,13 @@ def watch(asked: argparse.Namespace) -> int:
         raise NoAnswer(
             f"{asked.task} has no challenger: no candidate passed its gates; hour9 status says why"
         )
+    model = MODELS / asked.task / best
+    if not model.exists():
+        raise NoAnswer(f"{model} is not here; hour9 run --candidate {best}, or dvc pull")
     try:
-        print(f"{best} returned {task.watch(MODELS / asked.task / best):g}")
+        print(f"{best} returned {task.watch(model):g}")
     except NoScreen as error:
         film = next((REPORTS / asked.task / best / "pictures").glob("*.gif"), None)
-        raise NoAnswer(f"{error}; an episode of {best} is filmed in {film}") from None
+        where = f"is filmed in {film}" if film else f"can be filmed: hour9 run --candidate {best}"
+        raise NoAnswer(f"{error}; an episode of {best} {where}") from None
     return 0

@@ -77,6 +77,13 @@ def at_least(lowest: int) -> Callable[[str], int]:
     return number
 
 
+def port(given: str) -> int:
+    """The type of an option that is a TCP port."""
+    if not 1 <= (found := int(given)) <= 65535:
+        raise argparse.ArgumentTypeError(f"invalid value: {found} (1 to 65535)")
+    return found
+
+
 def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
     top = argparse.ArgumentParser(prog="hour9", description=__doc__)
@@ -136,7 +143,7 @@ def parser() -> argparse.ArgumentParser:
     add = commands.add_parser("serve", help="answer for a task over HTTP, on loopback")
     add.add_argument("task")
     add.add_argument("--alias", default="", help="the champion, or else the challenger")
-    add.add_argument("--port", type=int, default=8000)
+    add.add_argument("--port", type=port, default=8000)
     add.set_defaults(command=ask.serve)
 
     add = commands.add_parser("promote", help="make a version the champion, if the gates let it")
@@ -194,9 +201,9 @@ def parser() -> argparse.ArgumentParser:
     add.set_defaults(command=ask.watch)
 
     add = commands.add_parser("ui", help="serve both UIs and the report on loopback, with workers")
-    add.add_argument("--prefect-port", type=int, default=4200)
-    add.add_argument("--mlflow-port", type=int, default=5000)
-    add.add_argument("--report-port", type=int, default=4300)
+    add.add_argument("--prefect-port", type=port, default=4200)
+    add.add_argument("--mlflow-port", type=port, default=5000)
+    add.add_argument("--report-port", type=port, default=4300)
     add.set_defaults(command=ui)
     return top
 
@@ -212,13 +219,13 @@ def sweep(asked: argparse.Namespace) -> int:
     """Search, and offer the best; or write down what the last search offered."""
     from hour9 import sweep as sweeps
     from hour9.config import check_task
+    from hour9.run import one_run
 
     check_task(asked.task)
     if asked.accept:
-        print(
-            "\n".join(sweeps.accept(asked.task, asked.candidate))
-            or "the last sweep found nothing better"
-        )
+        with one_run():  # what is being trained is registered with the settings it began with
+            changes = sweeps.accept(asked.task, asked.candidate)
+        print("\n".join(changes) or "the last sweep found nothing better")
     else:
         sweeps.sweep(
             asked.task, asked.candidate, asked.trials, asked.seed, asked.at_once, asked.pool
@@ -252,13 +259,22 @@ def clean(asked: argparse.Namespace) -> int:
         print("\n".join(cleaning.lines(freed)) or "there is nothing to clean")
         if not freed:
             return 0
-        if not (asked.yes or (sys.stdin.isatty() and input("delete it? [y/N] ") == "y")):
+        if not (asked.yes or (sys.stdin.isatty() and says_yes("delete it? [y/N] "))):
             print("nothing was deleted; hour9 clean --yes deletes it")
             return 0
         for one in freed:
             one.remove()
     print(f"freed {sum(one.size for one in freed) / 1e6:.1f} MB")
     return 0
+
+
+def says_yes(question: str) -> bool:
+    """Ctrl-D is a no."""
+    try:
+        return input(question) == "y"
+    except EOFError:
+        print()
+        return False
 
 
 def report(asked: argparse.Namespace) -> int:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from hour9 import lockfile
 from hour9.lockfile import DVC_LOCK
-from hour9.params import STATE, UnknownName, read_params
+from hour9.params import STATE, Refused, UnknownName, read_params
 from hour9.registry.lineage import file_md5, git
 
 if TYPE_CHECKING:
@@ -329,20 +329,31 @@ def follow(log: Path, say: Callable[[str], None]) -> Iterator[None]:
 
 
 def unreferenced(known: Iterable[str]) -> list[Path]:
-    """Files of the cache that no dvc.lock names, here or in any commit, nor `known` hashes."""
+    """Files of the cache that nothing names: no dvc.lock or *.dvc, here or in any commit, and none
+    of the `known` hashes. Raises Refused where git does not tell what commits name."""
     with open_repo() as repo:
         cache = repo.cache.local
         places = {oid: Path(cache.oid_to_path(oid)) for oid in cache.all()}
-    here = "".join(path.read_text() for path in Path().glob("*/dvc.lock"))
-    locks = Path(DVC_LOCK).read_text() if Path(DVC_LOCK).exists() else ""
+    here = "".join(path.read_text() for path in tracking_files())
     every = ("log", "--all", "--patch", "-m", "--format=")  # -m: merges too, as a stash is one
-    history = git(*every, "--", DVC_LOCK, f"*/{DVC_LOCK}") or ""
-    queue = [*re.findall(r"md5: ([0-9a-f]{32}(?:\.dir)?)", here + locks + history), *known]
+    history = git(*every, "--", DVC_LOCK, f"*/{DVC_LOCK}", "*.dvc")
+    if history is None and Path(".git").exists():
+        raise Refused("`git log` fails, so what older commits name is unknown: it says why")
+    queue = [*re.findall(r"md5: ([0-9a-f]{32}(?:\.dir)?)", here + (history or "")), *known]
     while queue:  # what a folder's list names is used, too
         place = places.pop(queue.pop(), None)
         if place is not None and place.suffix == ".dir":
             queue += [entry["md5"] for entry in json.loads(place.read_text())]
     return sorted(places.values())
+
+
+def tracking_files() -> Iterator[Path]:
+    """Every dvc.lock and *.dvc below, as DVC finds them; none in hidden folders."""
+    for folder, below, files in os.walk("."):
+        below[:] = [name for name in below if not name.startswith(".")]
+        for name in files:
+            if name == DVC_LOCK or name.endswith(".dvc"):
+                yield Path(folder, name)
 
 
 def put_in_cache(objects: dict[str, bytes]) -> list[str]:

@@ -29,6 +29,8 @@ POLL_SECONDS = 2.0
 MISSED_BEATS = 3
 """A worker that is silent for so many of its own intervals is gone."""
 TAKEOVERS = 3
+TAKEN = "hour9-worker:"
+"""What the tag of a run begins with that names its worker: people give runs tags of their own."""
 PATIENCE = 60  # seconds until the sender says that nobody takes the stage
 
 
@@ -190,8 +192,7 @@ def wait(
         if stopped():
             client.set_flow_run_state(run.id, Cancelling(), force=True)
             raise dag.StageFailed(f"stopped; its run {run.name} was cancelled")
-        if run.tags and not taken:
-            taken = run.tags[0]
+        if not taken and (taken := worker_of(run)):
             say(f"runs on {taken}")
         if not taken and time.monotonic() > patience:
             patience = math.inf
@@ -199,6 +200,11 @@ def wait(
         if taken and not watch.beats(str(run.work_pool_name), taken):
             client.set_flow_run_state(run.id, Crashed(message=f"{taken} is silent"), force=True)
         time.sleep(POLL_SECONDS)
+
+
+def worker_of(run: FlowRun) -> str:
+    """The worker that has taken the run; none yet."""
+    return next((tag.removeprefix(TAKEN) for tag in run.tags if tag.startswith(TAKEN)), "")
 
 
 class Pulse:

@@ -111,11 +111,13 @@ def read_file(file: Path) -> list[dict[str, Any]]:
     """Requests from CSV, Parquet, or JSON lines. Raises NoRequests."""
     try:
         if file.suffix == ".csv":
-            rows = records(pd.read_csv(file))
+            # A text may be "N/A"; only an empty cell says nothing.
+            rows = records(pd.read_csv(file, keep_default_na=False, na_values=[""]))
         elif file.suffix == ".parquet":
             rows = records(pd.read_parquet(file))
         else:
-            rows = [json.loads(line) for line in file.read_text().splitlines() if line.strip()]
+            lines = file.read_text("utf-8").split("\n")  # JSON may hold what else ends a line
+            rows = [json.loads(line) for line in lines if line.strip()]
     except (OSError, ValueError) as error:
         raise NoRequests(f"{file} holds no requests: {error}") from None
     if not rows or not all(isinstance(row, dict) for row in rows):

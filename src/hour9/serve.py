@@ -20,7 +20,7 @@ def serve(address: str, port: int) -> int:
     """Answer on http://127.0.0.1:<port>/invocations until stopped."""
     import uvicorn
 
-    check_free(port, "--port")
+    check_free(port, "--port ")
     served = app(address)
     print(f"{served.title} on http://{HOST}:{port}/invocations\nCtrl-C stops it", flush=True)
     uvicorn.run(served, host=HOST, port=port, log_level="warning")

@@ -181,11 +181,14 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def check_free(port: int, option: str) -> None:
-    """Refuse a port that somebody else serves: its answers would pass for ours."""
+def check_free(port: int, instead: str) -> None:
+    """Refuse a port that somebody else serves: its answers would pass for ours.
+
+    `instead` is how to name another, up to its number.
+    """
     with socket.socket() as probe:
         if probe.connect_ex((HOST, port)) == 0:
-            raise NotServed(f"port {port} is taken; choose another: make ui UI={option}=N")
+            raise NotServed(f"port {port} is taken; choose another: {instead}N")
 
 
 def wait_for(url: str, ready: Callable[[bytes], bool] = lambda answer: True) -> None:

@@ -24,6 +24,7 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution
+from pydantic.fields import FieldInfo
 
 from hour9 import dag, dispatch, run
 from hour9.config import as_yaml, set_params
@@ -139,15 +140,29 @@ def space(settings: Settings) -> dict[str, BaseDistribution]:
     found: dict[str, BaseDistribution] = {}
     for name, how in marked(settings).items():
         now = getattr(settings, name)
+        if how.factor and now == 0:
+            continue  # switched off
         if how.factor:
-            found[name] = FloatDistribution(now / how.factor, now * how.factor, log=True)
+            low, high = now / how.factor, now * how.factor
         else:
-            found[name] = FloatDistribution(min(how.low, now), max(how.high, now))
+            low, high = min(how.low, now), max(how.high, now)
+        low, high = within(low, high, type(settings).model_fields[name])
+        found[name] = FloatDistribution(low, high, log=bool(how.factor))
     if not found:
         raise NothingToSearch(
-            f"no setting of architecture '{settings.architecture}' is marked for a search"
+            f"no setting of architecture '{settings.architecture}' is marked for a search, "
+            "or all that are were switched off"
         )
     return found
+
+
+def within(low: float, high: float, field: FieldInfo) -> tuple[float, float]:
+    """Both within the bounds that the field has; a number that is rounded reaches no open one."""
+    nearly = 1 - 10**-DIGITS
+    for bound in field.metadata:
+        low = max(low, getattr(bound, "ge", low))
+        high = min(high, getattr(bound, "le", high), nearly * getattr(bound, "lt", high / nearly))
+    return low, high
 
 
 def rounded(values: dict[str, Any]) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def serve(prefect_port: int, mlflow_port: int, report_port: int) -> int:
     prefect, mlflow = f"http://{HOST}:{prefect_port}", f"http://{HOST}:{mlflow_port}"
     ports = {"prefect": prefect_port, "mlflow": mlflow_port, "report": report_port}
     for name, port in ports.items():
-        check_free(port, f"--{name}-port")
+        check_free(port, f"make ui UI=--{name}-port=")
     stop_when_told()
     prefect_environment()
     mlflow_environment()

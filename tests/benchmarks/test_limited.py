@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -35,6 +36,21 @@ def test_a_training_cut_after_every_step_ends_as_an_uncut_one(tmp_path):
     assert cut.done == whole.done == 6
     for ours, theirs in zip(cut.model.parameters(), whole.model.parameters(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+def test_other_data_of_the_same_size_begin_a_training_of_their_own(tmp_path):
+    asked = argparse.Namespace(state=tmp_path, minutes=1.0)
+    text = tmp_path / "text"
+
+    def folder(pixels: list[list[int]], letters: str) -> Path:
+        text.write_text(letters)
+        table = pd.DataFrame({"case": ["a", "b"], "pixels": pixels})
+        return limited(asked, SETTINGS, {"images": table}, text).folder
+
+    first = folder([[0, 1], [2, 3]], "to be")
+    assert folder([[0, 1], [2, 3]], "to be") == first
+    assert folder([[0, 1], [2, 4]], "to be") != first
+    assert folder([[0, 1], [2, 3]], "to me") != first
 
 
 def test_letters_read_together_are_earlier_ones_alone():

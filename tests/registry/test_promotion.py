@@ -26,6 +26,7 @@ from hour9.registry.examination import Examination
 from hour9.registry.lineage import dvc_md5
 from hour9.registry.promotion import Refused, guard, promote, rollback
 from hour9.registry.reproduce import NotReproducible, find
+from hour9.release import before_checkout
 from hour9.task import load_task, read_tables
 
 LENIENT = [
@@ -544,6 +545,9 @@ def test_what_the_cache_lost_is_restored_from_the_registry(client, capsys):
     shutil.rmtree(".dvc/cache")
     assert main(["restore", f"taxi/{newest}"]) == 0
     assert "objects back into the cache; dvc checkout train@" in capsys.readouterr().out
+    older = find("taxi/1")
+    commit = older.tags["hour9.git_commit"]
+    assert before_checkout(older) == f"git checkout {commit} -- dvc.lock, then "
     dvc("checkout", "-q", *(f"{kind}@{candidate}" for kind in ("train", "evaluate", "judge")))
     assert [dvc_md5(folder) for folder in folders] == before
     assert main(["restore", f"taxi/{newest}"]) == 0
