@@ -5,6 +5,7 @@ SHARED ?= ../shared/data
 # Named after this folder: a copy of the tree makes its own environment.
 READY := .venv/ready-$(shell pwd | cksum | cut -d' ' -f1)
 TESTS := .venv/tests-ready
+SELDOM := /(tests|testing|databricks|apprise|_inductor|fontTools|mypyc?|pip|setuptools|rdkit)/|/transformers/models/
 
 .PHONY: run test ui lint lock bench errors soak reproduce quality long gpu-check studies install
 
@@ -85,8 +86,7 @@ $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -m venv --clear .venv
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile -r requirements.lock
 	@# What pip would do on one core, less what is hardly imported. Templates are no Python, and stay.
-	@$(BIN)/python -m compileall -qq -j 0 -x '/tests/|/(databricks|apprise)/|/transformers/models/' \
-		.venv/lib src flows || true
+	@$(BIN)/python -m compileall -qq -j 0 -x '$(SELDOM)' .venv/lib src flows || true
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps -e .
 	@mkdir -p -m 700 .hour9/dvc
 	@# A copy of the tree without git works too: DVC only has to be told.
