@@ -158,10 +158,11 @@ def space(settings: Settings) -> dict[str, BaseDistribution]:
 
 def within(low: float, high: float, field: FieldInfo) -> tuple[float, float]:
     """Both within the bounds that the field has; a number that is rounded reaches no open one."""
-    nearly = 1 - 10**-DIGITS
-    for bound in field.metadata:
+    for bound in field.metadata:  # Ge, Le, Lt and others of annotated_types
         low = max(low, getattr(bound, "ge", low))
-        high = min(high, getattr(bound, "le", high), nearly * getattr(bound, "lt", high / nearly))
+        high = min(high, getattr(bound, "le", high))
+        if hasattr(bound, "lt"):
+            high = min(high, bound.lt * (1 - 10**-DIGITS))
     return low, high
 
 
