@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -232,3 +233,11 @@ def test_a_worker_refuses_a_commit_that_wants_other_packages(clones, monkeypatch
 
 def head() -> str:
     return subprocess.check_output(["git", "rev-parse", "HEAD"], text=True).strip()
+
+
+@pytest.mark.parametrize(
+    ("tags", "worker"),
+    [([], ""), (["gpu-team"], ""), (["gpu-team", f"{dispatch.TAKEN}one"], "one")],
+)
+def test_a_tag_of_a_person_is_no_worker(tags, worker):
+    assert dispatch.worker_of(SimpleNamespace(tags=tags)) == worker
