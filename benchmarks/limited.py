@@ -50,14 +50,20 @@ def limited(
     asked: argparse.Namespace, settings: Settings, tables: Tables, parent: Path
 ) -> LimitedRun:
     """A run whose folder is named by its settings and data; `finished` removes it."""
-    said = hashlib.sha256(json.dumps(settings.model_dump(), sort_keys=True).encode())
-    for name in sorted(tables):
-        said.update(tables[name].to_parquet())
+    said = digest(settings, tables)
     if parent.is_file():
         said.update(parent.read_bytes())
     folder = asked.state / f"{settings.task}-{said.hexdigest()[:12]}"
     checkpoint = Checkpoint(folder / "checkpoint")
     return LimitedRun(settings, tables, parent, folder / "model", checkpoint, minutes=asked.minutes)
+
+
+def digest(settings: Settings, tables: Tables) -> "hashlib._Hash":
+    """Names a training by its settings and its data; more may be added to it."""
+    said = hashlib.sha256(json.dumps(settings.model_dump(), sort_keys=True).encode())
+    for name in sorted(tables):
+        said.update(tables[name].to_parquet())
+    return said
 
 
 def finished(run: LimitedRun) -> None:

@@ -21,15 +21,12 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"  # by NumPy
 
 import argparse
 import contextlib
-import hashlib
 import io
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 
 from hour9.engine.checkpoint import Checkpoint
@@ -40,6 +37,7 @@ from hour9.graphs.molecules import TASK, estimates
 from hour9.params import STATE, read_params
 from hour9.task import Source, Tables, without_test
 from hour9.validate import deal_splits
+from limited import digest
 
 DONE = STATE / "molecules_quality"
 FOLDS, MEMBERS, SEEDS = 10, 3, 2
@@ -193,12 +191,10 @@ def trained(settings: Any, tables: Tables, split: np.ndarray) -> np.ndarray:  # 
 
 def key(settings: Any, tables: Tables) -> str:
     """Names a training by its settings, its data and the code."""
-    digest = hashlib.sha256(json.dumps(settings.model_dump(), sort_keys=True).encode())
-    for table in tables.values():
-        digest.update(pd.util.hash_pandas_object(table).to_numpy().tobytes())
+    said = digest(settings, tables)
     for path in sorted(Path("src/hour9").glob("[eg]*/*.py")):  # engine, gates and graphs
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:32]
+        said.update(path.read_bytes())
+    return said.hexdigest()[:32]
 
 
 if __name__ == "__main__":

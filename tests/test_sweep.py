@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from hour9 import dag, sweep, trial
+from hour9 import dag, search_space, sweep, trial
 from hour9.config import set_params
 from hour9.dispatch import NotSent
 from hour9.params import read_params
@@ -68,7 +68,7 @@ def test_the_best_is_offered_and_written_only_when_it_is_accepted(project):
     assert "hour9 run --set candidates.nodes-gcn.learning_rate=0.02" in text
     assert Path("params.yaml").read_text() == before
 
-    with pytest.raises(sweep.NothingToSearch, match="was of nodes-gcn, not of nodes-gat"):
+    with pytest.raises(search_space.NothingToSearch, match="was of nodes-gcn, not of nodes-gat"):
         sweep.accept("nodes", "nodes-gat")
     assert len(sweep.accept("nodes")) == 1
     assert read_params()["candidates"]["nodes-gcn"]["learning_rate"] == 0.02
@@ -148,8 +148,9 @@ def test_a_trial_is_pruned_beside_better_ones_and_no_other():
 def test_the_present_settings_are_inside_what_is_searched(project):
     for name in read_params()["candidates"]:
         settings = sweep.load_settings(name)
-        for field in sweep.marked(settings):
-            assert sweep.space(settings)[field]._contains(getattr(settings, field)), (name, field)
+        for field in search_space.marked(settings):
+            where = search_space.space(settings)[field]
+            assert where._contains(getattr(settings, field)), (name, field)
 
 
 def test_what_is_searched_keeps_to_the_bounds_of_the_settings(project):
@@ -157,16 +158,16 @@ def test_what_is_searched_keeps_to_the_bounds_of_the_settings(project):
     change = ["learning_rate=0.3", "l2=0.2", "hidden_dropout=0.9"]
     set_params([f"candidates.nodes-gcn.{one}" for one in change])
     settings = sweep.load_settings("nodes-gcn")
-    for field, where in sweep.space(settings).items():
+    for field, where in search_space.space(settings).items():
         for end in (where.low, where.high):
-            tried = sweep.rounded({field: end})
+            tried = search_space.rounded({field: end})
             assert type(settings)(**{**settings.model_dump(), **tried})
     set_params(["candidates.nodes-gcn.l2=0.0"])
-    assert "l2" not in sweep.space(sweep.load_settings("nodes-gcn"))
+    assert "l2" not in search_space.space(sweep.load_settings("nodes-gcn"))
 
 
 def test_where_there_is_nothing_to_search_it_says_so(project):
-    with pytest.raises(sweep.NothingToSearch, match="architecture 'int8'"):
-        sweep.space(sweep.load_settings("sentiment-int8"))
-    with pytest.raises(sweep.NothingToSearch, match="hour9 sweep nodes --trials"):
+    with pytest.raises(search_space.NothingToSearch, match="architecture 'int8'"):
+        search_space.space(sweep.load_settings("sentiment-int8"))
+    with pytest.raises(search_space.NothingToSearch, match="hour9 sweep nodes --trials"):
         sweep.accept("nodes")
