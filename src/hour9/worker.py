@@ -7,11 +7,13 @@ ends (`flows/pipeline.py`); what others made comes from there.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from hour9.operate import POOLS
@@ -51,13 +53,25 @@ def main() -> int:
 
 def prepare(repository: str, revision: str, remote: str) -> None:
     """Bring this folder to the revision. Where it is there already, what runs made stays."""
-    commit = fetch(repository, revision)
-    new = commit != head()
-    with one_run() if new else nullcontext():  # the other pool's worker may be at work here
-        if new:
-            check_out(commit)
-        if remote:
-            share(remote, pull=new)
+    with alone_here():  # workers of both pools start at once
+        commit = fetch(repository, revision)
+        new = commit != head()
+        with one_run() if new else nullcontext():  # the other pool's worker may be at work here
+            if new:
+                check_out(commit)
+            if remote:
+                share(remote, pull=new)
+
+
+@contextmanager
+def alone_here() -> Iterator[None]:
+    """Of those who prepare this folder, one after the other. The folder itself is the lock."""
+    folder = os.open(".", os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def fetch(repository: str, revision: str) -> str:
