@@ -5,6 +5,7 @@ import socket
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -104,6 +105,31 @@ def test_a_stage_dies_with_the_process_that_started_it(taxi, project):
     parent.kill()
     assert not psutil.wait_procs([child], timeout=SECONDS)[1]
     parent.communicate()
+
+
+def test_a_training_is_not_kept_where_its_settings_or_data_changed_meanwhile(taxi, project, warm):
+    set_params(["candidates.taxi-qlearning.steps=400000"])
+
+    def edited(edit: Callable[[], object]) -> tuple[int, str]:
+        client = start(project, "train", "taxi-qlearning", **{WARM: warm})
+        wait_until_working(client)
+        (worker,) = [p for p in processes_in(project) if p.pid != client.pid]
+        worker.suspend()
+        edit()
+        worker.resume()
+        said, _ = client.communicate()
+        return client.returncode, said
+
+    status, said = edited(lambda: set_params(["candidates.taxi-qlearning.discount=0.9"]))
+    assert "in params.yaml discount changed while it trained" in said
+    assert status == 1
+    set_params(["candidates.taxi-qlearning.discount=0.99"])
+    more = project / "data/taxi/more.json"
+    status, said = edited(lambda: more.write_text("{}"))
+    assert "its data, its code or requirements.lock changed while it trained" in said
+    assert status == 1
+    more.unlink()
+    taxi("train", "taxi-qlearning")
 
 
 def test_a_failing_stage_says_what_was_wrong_and_returns_one(stage):

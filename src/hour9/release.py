@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from typing import Any
 
 
 def promote(asked: argparse.Namespace) -> int:
@@ -68,29 +67,14 @@ def register(asked: argparse.Namespace) -> int:
 
 def restore(asked: argparse.Namespace) -> int:
     """Put into DVC's cache what it lost and a version still has."""
-    from hour9.registry.reproduce import find
     from hour9.registry.restore import restore as put_back
 
     put, command = put_back(asked.version)
     if put:
-        found = find(asked.version)
-        print(f"put {len(put)} objects back into the cache; {before_checkout(found)}{command}")
+        print(f"put {len(put)} objects back into the cache; {command}")
     else:
         print("the cache lacks nothing of that version")
     return 0
-
-
-def before_checkout(version: Any) -> str:
-    """What has to come first where dvc.lock names another model than the version's."""
-    from hour9 import lockfile
-
-    stage = f"train@{version.tags['hour9.candidate']}"
-    outs = lockfile.entries([stage])[stage]["outs"] if stage in lockfile.names() else []
-    if version.tags["hour9.model_md5"] in {out["md5"] for out in outs}:
-        return ""
-    if version.tags["hour9.git_dirty"] == "false":
-        return f"git checkout {version.tags['hour9.git_commit']} -- dvc.lock, then "
-    return "no commit's dvc.lock is known to name them; with one that does: "
 
 
 def reproduce(asked: argparse.Namespace) -> int:

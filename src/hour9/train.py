@@ -20,6 +20,10 @@ CHECKPOINTS = STATE / "checkpoints"
 PACKAGE = Path(__file__).parent
 
 
+class ChangedMeanwhile(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised
+    """DVC would write down what lies there now, with a model that something else was made of."""
+
+
 def train(name: str) -> None:
     """Train the candidate, going on where a killed training stopped; in several processes where
     its settings say so."""
@@ -48,9 +52,25 @@ def lead(name: str, settings: Any, device: torch.device) -> None:
     run.publish = tracked.publish
     with tracked:
         load_task(settings.task).train(run)
+        check_unchanged(name, settings, run.checkpoint.folder.name)
         write_curve(run.curve, report / "curve.json")
         tracked.finish(run.curve, folder)
     run.checkpoint.clear()
+
+
+def check_unchanged(name: str, settings: Any, key: str) -> None:
+    """Raise ChangedMeanwhile where somebody edited what the training began with."""
+    was, now = settings.model_dump(), load_settings(name).model_dump()
+    if changed := [key for key in was | now if was.get(key) != now.get(key)]:
+        what = "in params.yaml " + ", ".join(changed)
+    elif inputs_key(settings) != key:
+        what = "its data, its code or requirements.lock"
+    else:
+        return
+    raise ChangedMeanwhile(
+        f"{what} changed while it trained, so the model is not kept; run it again, or put that "
+        "back first, to go on from the last checkpoint"
+    )
 
 
 def assist(name: str, settings: Any) -> None:

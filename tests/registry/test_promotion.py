@@ -26,7 +26,7 @@ from hour9.registry.examination import Examination
 from hour9.registry.lineage import dvc_md5
 from hour9.registry.promotion import Refused, guard, promote, rollback
 from hour9.registry.reproduce import NotReproducible, find
-from hour9.release import before_checkout
+from hour9.registry.restore import before_checkout
 from hour9.task import load_task, read_tables
 
 LENIENT = [

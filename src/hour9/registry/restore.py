@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from hour9 import dag
+from hour9 import dag, lockfile
 from hour9.registry.lineage import dvc_md5, file_md5
 from hour9.registry.packages import Unusable, check_bytes, unpack
 from hour9.registry.reproduce import find
@@ -28,7 +28,18 @@ def restore(address: str) -> tuple[list[str], str]:
     objects |= of_report(version)
     candidate = version.tags["hour9.candidate"]
     stages = " ".join(f"{kind}@{candidate}" for kind in OF_CANDIDATE)
-    return dag.put_in_cache(objects), f"dvc checkout {stages}"
+    return dag.put_in_cache(objects), f"{before_checkout(version)}dvc checkout {stages}"
+
+
+def before_checkout(version: Any) -> str:
+    """What has to come first where dvc.lock names another model than the version's."""
+    stage = f"train@{version.tags['hour9.candidate']}"
+    outs = lockfile.entries([stage])[stage]["outs"] if stage in lockfile.names() else []
+    if version.tags["hour9.model_md5"] in {out["md5"] for out in outs}:
+        return ""
+    if version.tags["hour9.git_dirty"] == "false":
+        return f"git checkout {version.tags['hour9.git_commit']} -- dvc.lock, then "
+    return "no commit's dvc.lock is known to name them; with one that does: "
 
 
 def of(path: Path) -> dict[str, bytes]:
