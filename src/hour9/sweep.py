@@ -218,6 +218,7 @@ def line(number: int, outcomes: list[Outcome]) -> str:
 def run_here(name: str, spec: dict[str, Any], stopped: Callable[[], bool] = lambda: False) -> str:
     """A trial in a process of its own on this machine; its last words where it failed."""
     SWEEPS.mkdir(parents=True, exist_ok=True)
+    name = f"{name}.{spec['run_id'][:8]}"  # a worker may have two sweeps of one candidate
     place, stage = SWEEPS / f"{name}.json", f"trial@{name}"
     log = Path(os.environ.get(LOGS, "")) / f"{stage}.log"  # takes what would be printed
     with run.gpu_turn(stage, stopped):

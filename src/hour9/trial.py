@@ -1,7 +1,8 @@
 """Trial: one training of a sweep, with settings of its own, into a folder that is thrown away.
 
 It sees what every training sees, and so no test case; it reports to its MLflow run, where the
-sweep reads the result. `python -m hour9.stage trial nodes-gcn.3` runs the third one.
+sweep reads the result. `python -m hour9.stage trial nodes-gcn.3.0f5c1d2e` runs the one
+that `sweep` has numbered 3, with the run of that id.
 """
 
 import json

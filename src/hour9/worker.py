@@ -98,6 +98,7 @@ def check_out(commit: str) -> None:
     git("checkout", "--quiet", "--force", "--detach", commit)
     venv = Path(".venv")  # the stages' commands name it
     if not venv.exists():
+        venv.unlink(missing_ok=True)  # it may lead to where an environment was
         venv.symlink_to(sys.prefix)
 
 
