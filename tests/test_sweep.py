@@ -130,7 +130,7 @@ def test_a_trial_on_a_worker_is_told_when_to_stop(monkeypatch):
 
 def test_a_failed_trial_says_why_where_stages_print_to_logs_too(project, warm, monkeypatch):
     monkeypatch.setenv(WARM, warm)
-    spec = {"settings": {"topic": "graphs", "architecture": "gnn"}}
+    spec = {"settings": {"topic": "graphs", "architecture": "gnn"}, "run_id": "0f5c1d2e"}
     aloud = sweep.run_here("nodes-gcn.0", spec)
     assert aloud.startswith("no architecture 'gnn'")
     monkeypatch.setenv(LOGS, str(dag.LOGS))

@@ -96,6 +96,20 @@ def test_two_batches_accumulated_are_one_of_twice_the_size(tmp_path):
     torch.testing.assert_close(weight_after(15, accumulate=2), weight_after(30, accumulate=1))
 
 
+def test_an_epoch_may_be_a_batch_shorter_than_the_first(tmp_path):
+    """Where that ends it at a place that else has a point of the curve: 20 updates of 21."""
+    run = make_run(tmp_path, Checkpoint(tmp_path / "none"))
+    lengths = [21, 20, 21, 22, 20, 21]
+    fit(
+        run,
+        nn.Linear(3, 1),
+        lambda epoch: [{"x": X, "y": Y}] * lengths[epoch],
+        loss=lambda net, batch: nn.functional.mse_loss(net(batch["x"]), batch["y"]),
+        validate=lambda net: 0.0,
+    )
+    assert sum("validation" in point for point in run.curve) == len(lengths)
+
+
 def test_training_lowers_the_loss(tmp_path):
     run = make_run(tmp_path, Checkpoint(tmp_path / "a"), epochs=30)
     train(run)

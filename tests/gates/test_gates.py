@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hour9.gates import GATES, judge_all, overall
 from hour9.gates.calibration import calibration
 from hour9.gates.counterfactual import counterfactual, shift
+from hour9.gates.divergence import divergence
 from hour9.gates.floor import floor
 from hour9.gates.group_gap import group_gap
 from hour9.gates.leakage import identifiers
@@ -41,6 +42,20 @@ def test_floor_compares_with_the_baseline(baseline, verdict):
 @pytest.mark.parametrize(("train", "verdict"), [(0.82, "pass"), (1.0, "reject"), (0.9, "hold")])
 def test_overfitting_is_the_gap_between_train_and_test(train, verdict):
     assert overfitting(evidence(train, 0.8, 0.5), 0.1).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("end", "verdict"),
+    [
+        (1.0, "pass"),  # it only rose
+        (0.6, "pass"),  # level
+        (0.2, "reject"),
+    ],
+)
+def test_divergence_is_what_the_curve_lost_since_its_best(end, verdict):
+    rise = np.linspace(0.0, 0.6, 10)
+    curve = pd.DataFrame({"validation": [*rise, *np.linspace(0.6, end, 10)]})
+    assert divergence(curve, 0.05).verdict == verdict
 
 
 def pairs(flips: float, n: int = 400) -> pd.DataFrame:

@@ -23,6 +23,12 @@ def test_the_network_equals_the_papers_formula():
     torch.testing.assert_close(model(seen(x)), a @ h @ model.second.weight + model.second.bias)
 
 
+def test_a_loop_of_the_graphs_own_counts_once():
+    looped = torch.cat([PATH, torch.tensor([[0, 3], [0, 3]])], dim=1)
+    found = normalised_adjacency(looped, 5).matrix.dense()
+    assert torch.equal(found, ADJACENCY.matrix.dense())
+
+
 def test_a_node_hears_of_the_nodes_two_edges_away_and_no_further():
     torch.manual_seed(0)
     model, x = GCN(3, 32, 2, 0.5, 0.5).eval(), torch.rand(5, 3)

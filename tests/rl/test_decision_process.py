@@ -46,6 +46,12 @@ def test_policy_iteration_and_value_iteration_find_the_same_values(name):
     )
 
 
+def test_values_that_go_on_growing_are_no_answer():
+    for_ever = table((0, 0, 0, 1.0, 0, 1.0, False))
+    with pytest.raises(NotADecisionProcess, match=r"at discount 1\.0, .* move by 1 after 10000"):
+        value_iteration(DecisionProcess.from_table(for_ever), discount=1.0)
+
+
 def test_the_value_of_a_policy_is_the_one_found_by_hand():
     stays_once = np.array([[0.5, 0.5], [1.0, 0.0]])
     values = policy_values(DecisionProcess.from_table(CHAIN), stays_once, discount=0.5)

@@ -4,7 +4,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hour9.transformers.attention import KeyValueCache, MultiHeadAttention, attention_maps
+from hour9.transformers.attention import (
+    KeyValueCache,
+    MultiHeadAttention,
+    attention_maps,
+    attention_weights,
+)
 
 B, T, S, C, H = 2, 6, 9, 8, 2
 PADDING = (torch.arange(T) < torch.tensor([[6], [4]]))[:, None, None, :]  # (B, 1, 1, T)
@@ -77,6 +82,15 @@ def test_causal_attention_does_not_see_the_future():
     changed = x.clone()
     changed[:, 4:] = torch.randn(B, 2, C)  # rewrite tokens 4 and 5
     torch.testing.assert_close(layer(changed)[:, :4], layer(x)[:, :4])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_scores_far_below_zero_hide_no_better_than_others(dtype):
+    """In half precision, the least number and a score of -100 would be minus infinity."""
+    q, k = torch.full((1, 1, 2, 1), -100.0, dtype=dtype), torch.ones(1, 1, 3, 1, dtype=dtype)
+    visible = torch.tensor([[True, False, True], [False, False, False]])
+    found = attention_weights(q, k, visible)
+    torch.testing.assert_close(found.float()[0, 0], torch.tensor([[0.5, 0, 0.5], [0, 0, 0]]))
 
 
 @pytest.mark.parametrize("return_weights", [False, True])

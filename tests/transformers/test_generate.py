@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hour9.transformers.generate import Sampling, TorchReader, draw, generate
-from hour9.transformers.generate_numpy import NumpyReader
+from hour9.transformers.generate_numpy import NumpyReader, readable
 from hour9.transformers.layers import LayerShape, Transformer, TransformerShape
 from hour9.transformers.load_weights import gpt2
 
@@ -40,6 +40,12 @@ def test_numpy_reads_what_pytorch_reads(shape):
     for tokens in ([[3, 1, 4, 1, 5]], [[9]], [[2, 6]], [[5]]):
         expected = theirs.read(np.array(tokens))
         np.testing.assert_allclose(ours.read(np.array(tokens)), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_what_numpy_does_not_know_it_does_not_read():
+    assert readable(LEARNED)
+    assert not readable(replace(LEARNED, segments=2))
+    assert not readable(replace(LEARNED, causal=False))
 
 
 @pytest.mark.parametrize("seed", range(3))

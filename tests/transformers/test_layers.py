@@ -15,6 +15,7 @@ from hour9.transformers.layers import (
     Residual,
     Transformer,
     TransformerShape,
+    mean_of_tokens,
 )
 
 B, T, S, C = 2, 6, 9, 8
@@ -67,6 +68,12 @@ def test_the_feed_forward_network_thinks_of_each_token_alone():
 def test_an_encoder_layer_does_not_know_the_order_of_its_tokens():
     layer, x, order = EncoderLayer(LAYER), some(), torch.randperm(T)
     torch.testing.assert_close(layer(x[:, order]), layer(x)[:, order])
+
+
+def test_the_mean_of_padding_alone_is_zero():
+    mask = torch.tensor([[True, True], [False, False]])[:, None, None, :]
+    found = mean_of_tokens(torch.ones(2, 2, 3), mask)
+    assert found[:, 0].tolist() == [[1.0] * 3, [0.0] * 3]
 
 
 @pytest.mark.parametrize("norm_first", [True, False])

@@ -1,8 +1,10 @@
+import numpy as np
 import pandas as pd
 import pytest
 
 from hour9.engine.settings import Source
 from hour9.sources.text import TextRefused
+from hour9.transformers.copied import copied
 from hour9.transformers.passages import (
     LONGEST,
     documents,
@@ -85,10 +87,25 @@ def test_a_source_without_text_is_refused_in_words(tmp_path, name):
 
 def test_the_reference_is_that_of_python_and_every_topic_stands_once():
     table = language_reference()
-    assert "while_stmt" in table.set_index("topic").loc["while", "text"]
+    assert "while_stmt" in table.set_index("topic").loc["compound", "text"]
     assert not table["text"].duplicated().any()
     assert set(table["split"]) == {"train", "validation"}
     pd.testing.assert_frame_equal(table, language_reference())
+
+
+def test_little_of_what_the_reference_holds_out_stands_in_what_is_read_before():
+    table = language_reference()
+    train, validation = (table[table["split"] == name]["text"] for name in ("train", "validation"))
+    assert np.nanmax(copied(validation.tolist(), train)) < 0.2
+    assert len(validation) >= 4
+
+
+def test_a_validation_that_is_cut_off_is_the_end_of_what_is_learned_from(tmp_path):
+    (tmp_path / "train.txt").write_text(TEXT)
+    (tmp_path / "test.txt").write_text("Another play.\n")
+    cases = file_passages(Source(kind="path", root=str(tmp_path)))["cases"]
+    (train,), (validation,) = (documents(cases, split) for split in ("train", "validation"))
+    assert train + validation == TEXT
 
 
 def test_the_reviews_keep_their_groups_and_none_is_there_as_another_persons_too():

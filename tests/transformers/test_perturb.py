@@ -33,6 +33,14 @@ def test_about_one_word_in_ten_is_shouted_and_one_in_ten_mistyped():
     assert 0.07 < sum(word.lower() != "wonderful" for word in made) / 2000 < 0.12
 
 
+def test_of_the_reviews_words_about_one_in_27_is_mistyped(tables):
+    """Most are shorter, or have a comma or a full stop behind them."""
+    text = " ".join(tables["sentences"]["text"])
+    made = hurried(text, random.Random(0)).split(" ")
+    pairs = list(zip(text.split(" "), made, strict=True))
+    assert 1 / 32 < sum(a.lower() != b.lower() for a, b in pairs) / len(pairs) < 1 / 23
+
+
 def test_a_case_is_perturbed_alike_whatever_others_there_are(tables):
     few = {**tables, "sentences": tables["sentences"].iloc[40:50]}
     all_of_them = perturb(tables, seed=0)["sentences"].iloc[40:50]

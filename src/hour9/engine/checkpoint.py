@@ -45,12 +45,12 @@ class Checkpoint:
         scratch.mkdir()
         save_file(tensors, scratch / "state.safetensors")
         (scratch / "state.json").write_text(json.dumps(tree))
-        for path in scratch.iterdir():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
         pointer = self.folder / "newest.part"
         pointer.write_text(name)
+        for path in (*scratch.iterdir(), scratch, pointer):
+            flush(path)
         os.replace(pointer, self.folder / "newest")
+        flush(self.folder)
         for old in self.folder.glob("state-*"):
             if old != scratch:
                 shutil.rmtree(old, ignore_errors=True)
@@ -68,6 +68,15 @@ class Checkpoint:
     def clear(self) -> None:
         """Forget the training: it has ended."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def flush(path: Path) -> None:
+    """Have what was written to a file, or the names in a folder, on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def separate(tree: Any, tensors: dict[str, torch.Tensor]) -> Any:

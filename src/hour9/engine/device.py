@@ -36,12 +36,15 @@ def pick_precision(precision: str, device: torch.device) -> str:
 
 
 def prepare_threads(threads: int) -> None:
-    """Cap every pool. Results depend on the number, so it comes from the candidate."""
+    """Cap Torch's pool; `stage.py` caps the others before they are loaded.
+
+    Results depend on the number, so it comes from the candidate.
+    """
     torch.set_num_threads(threads)
 
 
 def accelerator(settings: Settings) -> Accelerator:
-    """Accelerate for one training, deterministic where the device can be."""
+    """Accelerate for one training; on a CPU, everything it does is deterministic."""
     device = pick_device(settings.device)
     prepare_threads(settings.threads)
     if device.type == "cuda":

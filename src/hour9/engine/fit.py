@@ -91,7 +91,8 @@ class Training:
         self.settings: Supervised = run.settings
         self.engine = accelerator(self.settings)
         self.model = model.to(self.engine.device)
-        self.length = length
+        self.length = length  # an epoch may differ from the first by a batch
+        self.every = length // POINTS_AN_EPOCH if length >= LONG_EPOCH else 0
         self.trainable = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
             groups or [{"params": self.trainable}],
@@ -113,7 +114,8 @@ class Training:
         for batches in todo[place.update :]:
             self.update(batches, loss)
             place.update += 1
-            if self.length >= LONG_EPOCH and place.update % (self.length // POINTS_AN_EPOCH) == 0:
+            within = place.update < len(todo)  # its end has a point of its own
+            if within and self.every and place.update % self.every == 0:
                 self.add_point()
             self.run.save_if_due(self.state)
 
@@ -143,8 +145,6 @@ class Training:
         """A point of the curve: the mean loss since the last one, and what else was measured."""
         place, settings = self.place, self.settings
         step = place.epoch * self.length + place.update
-        if place.update == self.length and not measured:
-            return  # the end of the epoch has a point of its own
         mean = place.loss / place.seen
         if not math.isfinite(mean):
             raise Diverged(

@@ -4,15 +4,17 @@ import numpy as np
 import pandas as pd
 
 from hour9.gates.statistics import bootstrap_difference
-from hour9.gates.verdict import Verdict
+from hour9.gates.verdict import Estimate, Verdict
 
 MIN_POINTS = 20
+NOTHING = Estimate(0.0, 0.0, 0.0)
 
 
 def divergence(curve: pd.DataFrame, threshold: float) -> Verdict:
     """Validation score at its best minus at the end, each the mean of a tenth of the curve.
 
-    Means, because the best single point of a noisy curve is always above its last one.
+    Means, because the best single point of a noisy curve is always above its last one; of five
+    points at least. Where the end is the best, the difference is 0 and there is no doubt about it.
     """
     known = curve["validation"].to_numpy(float) if "validation" in curve else np.zeros(0)
     points = known[~np.isnan(known)]
@@ -21,8 +23,12 @@ def divergence(curve: pd.DataFrame, threshold: float) -> Verdict:
         why = f"needs a validation curve of {MIN_POINTS} points, got {n}"
         return Verdict.hold("divergence", why, threshold, n)
     width = max(5, n // 10)
-    means = np.convolve(points, np.full(width, 1 / width), mode="valid")
+    before, last = points[:-width], points[-width:]  # they share no point
+    means = np.convolve(before, np.full(width, 1 / width), mode="valid")
     start = int(means.argmax())
-    best, last = points[start : start + width], points[-width:]
+    best = before[start : start + width]
+    if last.mean() >= best.mean():
+        best = last
     why = f"validation {best.mean():.4g} at its best, {last.mean():.4g} at the end of training"
-    return Verdict.at_most("divergence", bootstrap_difference(best, last), threshold, n, why)
+    found = NOTHING if best is last else bootstrap_difference(best, last)
+    return Verdict.at_most("divergence", found, threshold, n, why)

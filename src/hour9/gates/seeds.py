@@ -34,7 +34,8 @@ def seeds(evidence: pd.DataFrame, threshold: float) -> Verdict:
 
 
 def interquartile_mean(values: np.ndarray) -> Any:  # (..., n) -> (...)
-    """The mean of the middle half: no outlier moves it, and it wastes less than a median."""
+    """The mean of the middle half: of four values or more, no outlier moves it, and it wastes less
+    than a median."""
     n = values.shape[-1]
     return np.sort(values)[..., n // 4 : n - n // 4].mean(axis=-1)
 

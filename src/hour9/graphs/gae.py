@@ -14,6 +14,10 @@ from hour9.graphs.gcn import GCN
 from hour9.graphs.receptive_field import ReceptiveField
 from hour9.params import Refused
 
+SHORTEST = 1e-3
+"""Length under which a vector is not made longer: at 0, where a node that has neither edges nor
+features begins, the slope would be without bound."""
+
 
 class GAE(nn.Module):
     """Nodes as vectors whose products say who is joined (Kipf & Welling 2016): σ(z_iᵀ z_j - b).
@@ -36,7 +40,7 @@ class GAE(nn.Module):
         self.bias = nn.Parameter(torch.tensor(0.0))
 
     def forward(self, seen: ReceptiveField) -> Tensor:  # (N, C)
-        return self.length * F.normalize(self.encoder(seen))
+        return self.length * F.normalize(self.encoder(seen), eps=SHORTEST)
 
 
 def products(z: Tensor, pairs: Tensor) -> Tensor:  # (N, C), (2, P) -> (P,)

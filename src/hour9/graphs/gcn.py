@@ -34,10 +34,11 @@ class GraphConvolution(nn.Module):
 def normalised_adjacency(
     edges: Tensor, num_nodes: int, dtype: torch.dtype = torch.float32
 ) -> Sparse:  # (2, E) -> (N, N)
-    """Â = D^-½ (A + I) D^-½: every node is its own neighbour, d counts neighbours.
+    """Â = D^-½ (A + I) D^-½: every node is its own neighbour, once; d counts neighbours.
 
     Â_ij = 1 / √(d_i d_j) for neighbours i, j, else 0.
     """
+    edges = edges[:, edges[0] != edges[1]]  # a loop of the graph's own is the one of I
     loops = torch.arange(num_nodes).expand(2, -1)  # (2, N)
     row, column = torch.cat([edges, edges.flip(0), loops], dim=1)  # (2E + N,) each
     degree = torch.bincount(row, minlength=num_nodes).to(dtype)  # (N,), at least 1

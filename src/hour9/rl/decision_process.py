@@ -63,15 +63,21 @@ class DecisionProcess:
 def value_iteration(
     process: DecisionProcess, discount: float, tolerance: float = 1e-10, sweeps: int = 10_000
 ) -> np.ndarray:  # -> (S, A)
-    """Q* by V(s) ← max_a Q(s, a) until nothing moves (Sutton & Barto 2018, eq. 4.10)."""
+    """Q* by V(s) ← max_a Q(s, a) until nothing moves (Sutton & Barto 2018, eq. 4.10).
+
+    Raises NotADecisionProcess where values still move after so many sweeps.
+    """
     values = np.zeros(len(process.reward))
     for _ in range(sweeps):
         q = process.backup(values, discount)
         moved = np.abs(q.max(axis=1) - values).max()
         values = q.max(axis=1)
         if moved < tolerance:
-            break
-    return process.backup(values, discount)
+            return process.backup(values, discount)
+    raise NotADecisionProcess(
+        f"at discount {discount}, values still move by {moved:.2g} after {sweeps} sweeps: rewards "
+        "go on for ever; lower the discount, or let some transition terminate"
+    )
 
 
 def policy_values(process: DecisionProcess, policy: np.ndarray, discount: float) -> np.ndarray:

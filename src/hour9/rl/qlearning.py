@@ -122,7 +122,9 @@ class Walkers:
             self.step += W
 
     def one_step(self, chance: np.ndarray) -> None:  # (4, L)
-        """One step of each walker.
+        """One step of each walker: Q(S, A) ← Q(S, A) + α / n^ω (R + γ worth(S') - Q(S, A)).
+
+        Sutton & Barto (2018, eq. 6.8, where worth is max_a Q(S', a)); n are the visits of (S, A).
 
         An episode cut by its time limit had a future, so only `terminated` makes a next state
         worthless. Where two walkers of an agent meet in the same state and action, one is heard.

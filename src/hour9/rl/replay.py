@@ -136,7 +136,10 @@ class Replay:
         return (likelihood / likelihood.amin(dim=-1, keepdim=True)) ** -correction
 
     def renew(self, places: Tensor, errors: Tensor) -> None:
-        """The priority of a transition is its last error: p = |δ| + ε."""
+        """The priority of a transition is its last error: p = |δ| + ε.
+
+        Of one that was drawn twice, a GPU may keep either.
+        """
         self.memory["priority"].view(-1)[places.flatten()] = errors.abs().flatten() + LEAST
 
     def state(self) -> dict[str, object]:

@@ -79,7 +79,7 @@ class DQN(Agent, frozen=True, extra="forbid"):
     target_every: PositiveInt = Field(description="rounds between two copies to the target")
     batch_size: PositiveInt = Field(description="transitions in one update")
     learning_rate: StepSize = Field(gt=0, lt=1, description="Adam's step size at first")
-    decay: bool = Field(description="let it fall linearly to zero over `steps`, or stay")
+    decay: bool = Field(description="let it fall linearly to a hundredth over `steps`, or stay")
     replay: PositiveInt = Field(description="transitions that each agent remembers at most")
     double: bool = Field(
         False, description="the network chooses the next action, its target values it"

@@ -54,8 +54,8 @@ class MultiHeadAttention(nn.Module):
     Queries come from `x`; keys and values from `x` too or, in cross-attention, from `source`.
     `mask` is true where a query may look and broadcasts to (B, H, T, S). `causal` hides the
     future: the queries are the last T of the S positions. A query that may look nowhere gets
-    zeros. With `return_weights` the softmax (B, H, T, S) comes back too, at the fused kernel's
-    cost.
+    zeros. With `return_weights` the softmax (B, H, T, S) comes back too, without the fused kernel
+    and so slower.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ def attention_weights(q: Tensor, k: Tensor, visible: Tensor | None) -> Tensor:  
     if visible is None:
         return scores.softmax(dim=-1)
     hidden = torch.zeros_like(visible, dtype=scores.dtype)
-    hidden.masked_fill_(~visible, torch.finfo(scores.dtype).min)
+    hidden.masked_fill_(~visible, torch.finfo(scores.dtype).min / 2)  # with a score still finite
     weights = (scores + hidden).softmax(dim=-1)
     looking = visible.any(dim=-1, keepdim=True)
     return weights if looking.all() else weights * looking

@@ -51,7 +51,11 @@ class Layer:
 
 
 class EncoderLayer(Layer):
-    """Every token looks at every other, then each thinks alone (Vaswani et al. 2017, fig. 1)."""
+    """Every token looks at every other, then each thinks alone (Vaswani et al. 2017, fig. 1).
+
+    `mask` is true where a query may look and broadcasts to (B, H, T, T): for padding it is
+    (B, 1, 1, T).
+    """
 
     def __init__(
         self,

@@ -27,7 +27,8 @@ Linear = tuple[Array, Array]
 
 def readable(shape: TransformerShape) -> bool:
     """Whether NumpyReader knows all that such a model computes."""
-    return shape.causal and shape.layer.norm_first and shape.layer.activation in ACTIVATIONS
+    known = shape.layer.norm_first and shape.layer.activation in ACTIVATIONS
+    return shape.causal and known and not shape.segments
 
 
 class NumpyReader:

@@ -113,7 +113,7 @@ def train_gpt(run: Run, documents: Sequence[str], held_out: Sequence[str]) -> No
 
 def cut(stream: Tokens, width: int, seed: tuple[int, int]) -> Tokens:  # (N,) -> (rows, width)
     """The stream in rows that share one token with the next, from a start and in an order drawn
-    from `seed`: every epoch cuts elsewhere. A stream shorter than a row is repeated."""
+    from `seed`: every epoch cuts elsewhere. A stream shorter than two rows is repeated."""
     chance = np.random.default_rng(seed)
     if len(stream) < 2 * width:
         stream = np.tile(stream, -(-2 * width // len(stream)))

@@ -42,7 +42,8 @@ class LayerShape:
 class EncoderLayer(nn.Module):
     """Self-attention, then a feed-forward network (Vaswani et al. 2017, section 3.1).
 
-    With `causal`, it is a layer of GPT (Radford et al. 2019).
+    `mask` is true where a query may look and broadcasts to (B, H, T, S): for padding it is
+    (B, 1, 1, S). With `causal`, it is a layer of GPT (Radford et al. 2019).
     """
 
     def __init__(self, shape: LayerShape, causal: bool = False):
@@ -79,7 +80,10 @@ class DecoderCache:
 
 
 class DecoderLayer(nn.Module):
-    """Self-attention over the past, attention to a source, a feed-forward network (ibid.)."""
+    """Self-attention over the past, attention to a source, a feed-forward network (ibid.).
+
+    Masks as in EncoderLayer; `source_mask` is of the source's positions.
+    """
 
     def __init__(self, shape: LayerShape):
         super().__init__()
@@ -263,7 +267,7 @@ def mean_of_tokens(
     if mask is None:
         return x.mean(dim=1, keepdim=True)
     kept = mask[:, 0].to(x.dtype)  # (B, 1, T)
-    return kept @ x / kept.sum(dim=2, keepdim=True)
+    return kept @ x / kept.sum(dim=2, keepdim=True).clamp(min=1)  # of padding alone: zeros
 
 
 def start_small(module: nn.Module) -> None:

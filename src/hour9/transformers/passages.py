@@ -10,29 +10,33 @@ from pathlib import Path
 import pandas as pd
 
 from hour9.sources.splits import (
+    CARVED,
     files_of,
     hidden,
     split_of,
     tell_left_out,
     tell_splits,
-    with_all_splits,
 )
 from hour9.sources.text import TextRefused, decode
 from hour9.task import Source, Tables
+from hour9.transformers.copied import spans
 from hour9.transformers.reviews import write_reviews
 
 FILE = re.compile(r"\.(txt|text|md|tokens|raw)(\.gz)?$", re.IGNORECASE)
 LONGEST = 1000  # characters of a passage of a long document
-SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}  # of a single file, from its beginning
+Shares = dict[str, float]  # of a file, from its beginning
+SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}  # where it is given by itself
 TESTED = 4  # times as many reviews to test as belong to those that are learned from
 HELD_OUT = 10  # every tenth topic of the reference is for validation
+WITHIN = 0.1  # share of a topic's six-word spans; with more in longer ones, it is a part of them
 
 
 def review_passages(source: Source) -> Tables:
     """A passage for each review; who it is about is a group, as in `sentiment`.
 
-    `source.size` says how many are learned from; the test takes more, as what a gate can tell grows
-    with it. Without the counterfactuals: the probes ask whether an identity matters.
+    Half of `source.size` are learned from, as in `sentiment`; the test takes four times as many as
+    there, as what a gate can tell grows with it. Without the counterfactuals: the probes ask
+    whether an identity matters.
     """
     tables = write_reviews(TESTED * source.size, source.seed, source.name)
     cases = tables["cases"].merge(tables["sentences"], on="case", validate="1:1")
@@ -51,19 +55,20 @@ def file_passages(source: Source) -> Tables:
     """
     root = Path(source.root)
     if root.is_file():
-        splits = {root: ""}
+        shares = {root: SHARES}
     elif root.is_dir():
-        splits = splits_in(root)
+        shares = shares_in(root)
     else:
         raise TextRefused(f"'{root}' does not exist; set source.root to a text file or a folder")
-    cases = pd.concat([cases_of(*item) for item in splits.items()], ignore_index=True)
-    return {"cases": with_all_splits(cases, source.seed), "reference": language_reference()}
+    cases = pd.concat([cases_of(*item) for item in shares.items()], ignore_index=True)
+    return {"cases": cases, "reference": language_reference()}
 
 
-def splits_in(root: Path) -> dict[Path, str]:
+def shares_in(root: Path) -> dict[Path, Shares]:
     """The files of a folder whose names speak of a split; all others are left out, aloud.
 
-    Files named train alone have none: each is cut, as a file that is given by itself.
+    Files named train alone are each cut into all three, as a file that is given by itself. Without
+    a test, validation is the test; without a validation, the end of each file to train is it.
     """
     splits = {path: split for path in files_of(root, FILE.search) if (split := split_of(path.name))}
     if "train" not in splits.values():
@@ -73,27 +78,33 @@ def splits_in(root: Path) -> dict[Path, str]:
     others = sorted(p.name for p in root.iterdir() if p not in splits and not hidden(p.name))
     tell_left_out(root, others, "no text files, or named for no split")
     tell_splits({path.name: split for path, split in splits.items()})
-    return splits if len(set(splits.values())) > 1 else dict.fromkeys(splits, "")
+    named = set(splits.values())
+    if named == {"train"}:
+        return dict.fromkeys(splits, SHARES)
+    called = {} if "test" in named else {"validation": "test"}
+    splits = {path: called.get(split, split) for path, split in splits.items()}
+    whole = "validation" in splits.values()
+    train = {"train": 1.0} if whole else {"train": 1 - CARVED, "validation": CARVED}
+    return {path: train if its == "train" else {its: 1.0} for path, its in splits.items()}
 
 
-def cases_of(path: Path, split: str) -> pd.DataFrame:
-    """The passages of a file; where it has no split, it is cut into all three."""
-    text = decode(path)
-    texts = {split: text} if split else shares_of(text)
+def cases_of(path: Path, shares: Shares) -> pd.DataFrame:
+    """The passages of a file, cut into these shares."""
+    texts = cut(decode(path), shares)
     tables = {its: passages(path.name, its, part) for its, part in texts.items()}
     if empty := [its for its, table in tables.items() if table.empty]:
         raise TextRefused(f"{path} holds no text for {', '.join(empty)}; add some to the file")
     return pd.concat(tables.values())
 
 
-def shares_of(text: str) -> dict[str, str]:
-    """The text's beginning to train, its end to test: what is near each other stays together."""
-    shares, start = {}, 0.0
-    for split, share in SHARES.items():
+def cut(text: str, shares: Shares) -> dict[str, str]:
+    """One share after the other: what is near each other stays together."""
+    texts, start = {}, 0.0
+    for split, share in shares.items():
         stop = start + share
-        shares[split] = text[round(start * len(text)) : round(stop * len(text))]
+        texts[split] = text[round(start * len(text)) : round(stop * len(text))]
         start = stop
-    return shares
+    return texts
 
 
 def passages(name: str, split: str, text: str) -> pd.DataFrame:
@@ -109,12 +120,23 @@ def passages(name: str, split: str, text: str) -> pd.DataFrame:
 
 
 def language_reference() -> pd.DataFrame:
-    """The topics of Python's `help()`: 0.5 MB of technical English and code."""
+    """The topics of Python's `help()`: 0.4 MB of technical English and code.
+
+    Many stand within longer ones as well, word for word. They are left out: what is held out would
+    else have been read.
+    """
     from pydoc_data.topics import topics
 
-    texts = {topic: text for text, topic in sorted((t, n) for n, t in topics.items())}
-    unique = {text: topic for topic, text in sorted(texts.items())}
-    table = pd.DataFrame({"topic": list(unique.values()), "text": list(unique)})
+    kept: dict[str, str] = {}  # text: topic
+    known: set[str] = set()
+    for topic, text in sorted(topics.items(), key=lambda item: (-len(item[1]), item)):
+        told = spans(text)
+        if text in kept or sum(span in known for span in told) > WITHIN * len(told):
+            continue
+        kept[text] = topic
+        known.update(told)
+    texts = sorted(kept, key=lambda text: kept[text])
+    table = pd.DataFrame({"topic": [kept[text] for text in texts], "text": texts})
     held_out = table.index % HELD_OUT == HELD_OUT - 1
     return table.assign(split=["validation" if held else "train" for held in held_out])
 

@@ -2,13 +2,13 @@
 
 import random
 
-TYPOS = 0.1  # share of words with one
+TYPOS = 0.1  # share with one, of the words that may have one
 SHOUTED = 0.1  # share of words in capitals
-SHORTEST = 4  # letters of a word that may have a typo: a shorter one may become another word
+SHORTEST = 4  # letters, and nothing else, of such a word: a shorter one may become another word
 
 
 def hurried(text: str, chance: random.Random) -> str:
-    """The text with about one typo and one shouted word in ten."""
+    """A tenth of the words in capitals, and a typo in a tenth of those that may have one."""
     words = [typo(word, chance) if chance.random() < TYPOS else word for word in text.split(" ")]
     return " ".join(word.upper() if chance.random() < SHOUTED else word for word in words)
 

@@ -19,7 +19,7 @@ BASE = 10_000.0  # the longest wave has about 2π × 10,000 positions
 def position_vectors(kind: PositionKind, context: int, channels: int) -> nn.Module | None:
     """What is added to the words: (…) -> (…, C). Nothing where attention itself turns them.
 
-    Learned positions (Devlin et al. 2019, section 3.2) are vectors like those of the words.
+    Learned positions (Devlin et al. 2019, section 3) are vectors like those of the words.
     """
     if kind == "learned":
         return nn.Embedding(context, channels)

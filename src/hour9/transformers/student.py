@@ -66,7 +66,7 @@ def lesson_texts(tables: Tables, teacher: EncoderClassifier, settings: StudentSe
 
 
 def soft_targets(logits: Tensor, known: Tensor, temperature: float) -> Tensor:  # (B, K) twice
-    """τ² KL(softmax(z_teacher / τ) ‖ softmax(z / τ)) (Hinton et al. 2015, section 2.1)."""
+    """τ² KL(softmax(z_teacher / τ) ‖ softmax(z / τ)) (Hinton et al. 2015, section 2)."""
     ours, theirs = (F.log_softmax(z / temperature, dim=1) for z in (logits, known))
     return temperature**2 * F.kl_div(ours, theirs, log_target=True, reduction="batchmean")
 
