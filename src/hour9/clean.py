@@ -2,8 +2,9 @@
 
 Expired checkpoints are those that no training of today's settings, data and code would go on from.
 A cached object is unreferenced where neither the files here, nor a commit of any branch, nor a
-registered version names it. Of the versions that were never promoted, and that neither have an
-alias nor are today's results, the artifacts go; their tags, which say what was judged, stay.
+registered version names it; a cache outside this checkout may be others' too, and is left alone.
+Of the versions that were never promoted, and that neither have an alias nor are today's results,
+the artifacts go; their tags, which say what was judged, stay.
 """
 
 from __future__ import annotations
@@ -63,15 +64,30 @@ def cache() -> list[Freed]:
     """DVC's objects that nothing names."""
     from hour9 import dag
 
-    known = {
-        version.tags.get(f"hour9.{what}_md5", "")
-        for version in every_version()
-        for what in ("data", "model", "evidence", "gates")
-    }
+    folder = dag.cache_folder()
+    if not folder.is_relative_to(Path.cwd().resolve()):
+        print(f"the cache {folder} may be other checkouts' too, and is left alone")
+        return []
     return [
         Freed("cache", path.parent.name + path.name, path.stat().st_size, remover(path))
-        for path in dag.unreferenced(known)
+        for path in dag.unreferenced(registered())
     ]
+
+
+def registered() -> set[str]:
+    """The hashes that any version names, of tasks that params.yaml no longer has too."""
+    from hour9.registry.tracking import connect
+
+    found: set[str] = set()
+    token = None
+    while True:
+        page = connect().search_model_versions(page_token=token)
+        for version in page:
+            names = ("data", "model", "evidence", "gates")
+            found |= {version.tags.get(f"hour9.{name}_md5", "") for name in names}
+        token = page.token
+        if not token:
+            return found
 
 
 def artifacts() -> list[Freed]:

@@ -328,6 +328,12 @@ def follow(log: Path, say: Callable[[str], None]) -> Iterator[None]:
         reader.join()
 
 
+def cache_folder() -> Path:
+    """Where DVC keeps objects: in this checkout, or where `dvc cache dir` says."""
+    with open_repo() as repo:
+        return Path(repo.cache.local.path).resolve()
+
+
 def unreferenced(known: Iterable[str]) -> list[Path]:
     """Files of the cache that nothing names: no dvc.lock or *.dvc, here or in any commit, and none
     of the `known` hashes. Raises Refused where git does not tell what commits name."""

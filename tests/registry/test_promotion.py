@@ -17,6 +17,7 @@ from mlflow import MlflowClient
 from safetensors.numpy import save_file
 from tests.conftest import TREE, copy_project, stages_of, stay_in
 
+from hour9 import clean as cleaning
 from hour9 import dag, monitor
 from hour9.cli import main
 from hour9.config import set_params
@@ -575,6 +576,28 @@ def test_what_a_stash_names_is_no_garbage(client, capsys):
         git("reset", "-q", "--soft", "HEAD~1")
         git("rm", "-q", "--cached", "dvc.lock")
         lock.write_text(content)
+
+
+def test_clean_leaves_a_cache_alone_that_other_checkouts_may_share(client, capsys, tmp_path):
+    unnamed = tmp_path / "files/md5/ab" / ("c" * 30)
+    unnamed.parent.mkdir(parents=True)
+    unnamed.write_text("another checkout names it")
+    dvc("cache", "dir", "--local", str(tmp_path))
+    try:
+        assert cleaning.cache() == []
+    finally:
+        dvc("config", "--local", "--unset", "cache.dir")
+    assert f"the cache {tmp_path}" in capsys.readouterr().out
+
+
+def test_clean_keeps_what_a_version_of_a_task_names_that_params_no_longer_has(client):
+    tags = {"hour9.model_md5": "ab" + "c" * 30 + ".dir"}
+    client.create_registered_model("gone")
+    client.create_model_version("gone", "nowhere", tags=tags)
+    try:
+        assert tags["hour9.model_md5"] in cleaning.registered()
+    finally:
+        client.delete_registered_model("gone")
 
 
 def test_clean_deletes_what_it_named_and_nothing_else(client, capsys):
