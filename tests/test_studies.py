@@ -9,7 +9,8 @@ from ruamel.yaml import YAML
 from tests.scripts import Done, run_scripts
 
 STUDIES = Path(__file__).parent.parent / "studies"
-LISTED = YAML(typ="safe").load(STUDIES / "dvc.yaml")["stages"]["study"]["foreach"]
+STAGES = YAML(typ="safe").load(STUDIES / "dvc.yaml")["stages"]
+LISTED = [*STAGES["study"]["foreach"], *(name for name in STAGES if name != "study")]
 
 
 @pytest.fixture(scope="module")
