@@ -84,6 +84,8 @@ $(READY): requirements.lock pyproject.toml
 	@echo "installing into .venv, some minutes the first time"
 	@rm -f .venv/ready-*
 	@$(PYTHON) -m venv --clear .venv
+	@# The pip of Python 3.11 takes more than twice as long.
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check pip==26.3
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile -r requirements.lock
 	@# What pip would do on one core, less what is hardly imported. Templates are no Python, and stay.
 	@$(BIN)/python -m compileall -qq -j 0 -x '$(SELDOM)' .venv/lib src flows || true

