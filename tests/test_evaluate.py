@@ -1,4 +1,5 @@
 from dataclasses import replace
+from itertools import groupby
 
 import numpy as np
 import pandas as pd
@@ -6,7 +7,7 @@ import pytest
 
 from hour9.engine.weights import save_model
 from hour9.evaluate import asked_once, draw, gather, megabytes, summary, twins
-from hour9.report import reliability_svg
+from hour9.report import reliability_svg, standing
 from hour9.rl import taxi
 from hour9.rl.decision_process import DecisionProcess, value_iteration
 from hour9.task import Source, only
@@ -120,3 +121,9 @@ def test_the_reliability_diagram_is_drawn_where_there_is_a_confidence(tmp_path):
     assert reliability_svg(path).startswith("<svg")
     table.drop(columns="confidence").to_parquet(path)
     assert reliability_svg(path) == ""
+
+
+def test_the_candidates_of_a_task_and_the_tasks_of_a_topic_stand_together(project):
+    for name in ("topic", "task"):
+        found = [row[name] for row in standing()]
+        assert len([*groupby(found)]) == len(set(found))

@@ -49,7 +49,17 @@ def inline(path: Path) -> str:
 
 
 def standing() -> list[dict[str, Any]]:
-    """Where each candidate of params.yaml stands: score, verdict, version, aliases."""
+    """Where each candidate of params.yaml stands: score, verdict, version, aliases.
+
+    Those of a task stand together, as do the tasks of a topic.
+    """
+    params = read_params()
+    tasks = list(params["tasks"])
+    topics = list(dict.fromkeys(task["topic"] for task in params["tasks"].values()))
+
+    def place(item: tuple[str, dict[str, Any]]) -> tuple[int, int]:
+        return topics.index(item[1]["topic"]), tasks.index(item[1]["task"])
+
     return [
         {
             "topic": section["topic"],
@@ -57,7 +67,7 @@ def standing() -> list[dict[str, Any]]:
             "candidate": name,
             **measured(section["task"], name),
         }
-        for name, section in read_params()["candidates"].items()
+        for name, section in sorted(params["candidates"].items(), key=place)
     ]
 
 
