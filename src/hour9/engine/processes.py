@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -73,6 +74,8 @@ def joined(count: int, device: torch.device) -> Iterator[None]:
     from hour9.stage import die_with_parent  # not among what a packaged model carries
 
     die_with_parent()
+    # Ended since another failed, it ends; torchrun's handler would raise where it just is.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     local = int(os.environ["LOCAL_RANK"])
     if device.type == "cuda":
         torch.cuda.set_device(local)
