@@ -1,6 +1,7 @@
 """Real projects to test on: a copy of this one, cut down, in a folder of its own."""
 
 import fcntl
+import gc
 import os
 import shutil
 import subprocess
@@ -19,6 +20,8 @@ from hour9.warm import WarmProcess
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+gc.disable()  # until all is imported: imports make objects, and hardly any garbage
 
 ROOT = Path(__file__).parent.parent
 FILES = (
@@ -71,6 +74,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next(first, len(FIRST) + last)
 
     items.sort(key=rank)
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)
