@@ -40,12 +40,12 @@ def main() -> None:
     """Print the table and write it into the page; --short prints a few tables' worth."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--task", default="", help="only this task; writes nothing")
-    parser.add_argument("--short", action="store_true", help="ten tables each; writes nothing")
+    parser.add_argument("--short", action="store_true", help="three tables each; writes nothing")
     parser.add_argument("--reports", type=Path, default=REPORTS, help="where the evidence lies")
     asked = parser.parse_args()
     names = [asked.task] if asked.task else list(read_params()["tasks"])
     todo = [(*gate, asked.reports) for name in names for gate in gates_of(name, asked.reports)]
-    tables = 10 if asked.short else TABLES
+    tables = 3 if asked.short else TABLES
     with ProcessPoolExecutor() as pool:
         beside = [one for one in todo if one[1] != "latency"]
         lines = list(pool.map(measured, beside, [tables] * len(beside)))

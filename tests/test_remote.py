@@ -95,8 +95,8 @@ def store(clones: dict[str, Path]) -> str:
 
 
 @pytest.fixture(scope="module")
-def machines(clones: dict[str, Path], store: str) -> Iterator[list[Machine]]:
-    """A Prefect server, and two workers that wait for stages."""
+def machines(clones: dict[str, Path], store: str, warm: str) -> Iterator[list[Machine]]:
+    """A Prefect server, and two workers that wait for stages; the second imports nothing anew."""
     with ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         stay_in(clones["sender"], patch)
@@ -104,12 +104,13 @@ def machines(clones: dict[str, Path], store: str) -> Iterator[list[Machine]]:
         patch.setenv("PREFECT_WORKER_QUERY_SECONDS", "1")
         stack.enter_context(prefect_server(clones["sender"], patch))
         found = []
-        for name in ("one", "two"):
+        shared = {WARM: warm, LOGS: str(dag.LOGS)}
+        for name, more in (("one", {}), ("two", shared)):
             log = stack.enter_context((clones[name] / "worker.log").open("w"))
             running = subprocess.Popen(
                 [str(BIN / "hour9"), "worker"],
                 cwd=clones[name],
-                env={**os.environ, "MLFLOW_TRACKING_URI": store},
+                env={**os.environ, "MLFLOW_TRACKING_URI": store, **more},
                 stdout=log,
                 stderr=log,
             )
