@@ -78,13 +78,12 @@ def registered() -> set[str]:
     """The hashes that any version names, of tasks that params.yaml no longer has too."""
     from hour9.registry.tracking import connect
 
+    tags = [f"hour9.{what}_md5" for what in ("data", "model", "evidence", "gates")]
     found: set[str] = set()
     token = None
     while True:
         page = connect().search_model_versions(page_token=token)
-        for version in page:
-            names = ("data", "model", "evidence", "gates")
-            found |= {version.tags.get(f"hour9.{name}_md5", "") for name in names}
+        found |= {version.tags.get(tag, "") for version in page for tag in tags}
         token = page.token
         if not token:
             return found
