@@ -76,17 +76,11 @@ def cache() -> list[Freed]:
 
 def registered() -> set[str]:
     """The hashes that any version names, of tasks that params.yaml no longer has too."""
-    from hour9.registry.tracking import connect
+    from hour9.registry.tracking import all_pages, connect
 
     tags = [f"hour9.{what}_md5" for what in ("data", "model", "evidence", "gates")]
-    found: set[str] = set()
-    token = None
-    while True:
-        page = connect().search_model_versions(page_token=token)
-        found |= {version.tags.get(tag, "") for version in page for tag in tags}
-        token = page.token
-        if not token:
-            return found
+    versions = all_pages(connect().search_model_versions)
+    return {version.tags.get(tag, "") for version in versions for tag in tags}
 
 
 def artifacts() -> list[Freed]:

@@ -58,10 +58,10 @@ def lead(name: str, settings: Any, device: torch.device) -> None:
     run.checkpoint.clear()
 
 
-def check_unchanged(name: str, settings: Any, key: str) -> None:
+def check_unchanged(candidate: str, settings: Any, key: str) -> None:
     """Raise ChangedMeanwhile where somebody edited what the training began with."""
-    was, now = settings.model_dump(), load_settings(name).model_dump()
-    if changed := [key for key in was | now if was.get(key) != now.get(key)]:
+    was, now = settings.model_dump(), load_settings(candidate).model_dump()
+    if changed := [name for name in was | now if was.get(name) != now.get(name)]:
         what = "in params.yaml " + ", ".join(changed)
     elif inputs_key(settings) != key:
         what = "its data, its code or requirements.lock"

@@ -27,8 +27,8 @@ def divergence(curve: pd.DataFrame, threshold: float) -> Verdict:
     means = np.convolve(before, np.full(width, 1 / width), mode="valid")
     start = int(means.argmax())
     best = before[start : start + width]
-    if last.mean() >= best.mean():
-        best = last
-    why = f"validation {best.mean():.4g} at its best, {last.mean():.4g} at the end of training"
-    found = NOTHING if best is last else bootstrap_difference(best, last)
+    spoiled = best.mean() > last.mean()
+    peak = best.mean() if spoiled else last.mean()
+    why = f"validation {peak:.4g} at its best, {last.mean():.4g} at the end of training"
+    found = bootstrap_difference(best, last) if spoiled else NOTHING
     return Verdict.at_most("divergence", found, threshold, n, why)

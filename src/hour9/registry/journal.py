@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from hour9.registry.tracking import connect
+from hour9.registry.tracking import all_pages, connect
 
 ENTRY = "hour9.entry"  # tag of an entry: what it says, as JSON
 APPLIED = "hour9.applied"  # tag of an entry: the aliases have followed it
@@ -87,19 +87,13 @@ def entries(task: str) -> list[Entry]:
 
 def read(task: str) -> list[tuple[Entry, bool]]:
     """Each entry, and whether the aliases have followed it."""
-    found, token = [], None
-    while True:
-        page = connect().search_registered_models(
-            f"name LIKE '{prefix(task)}%'", max_results=1000, page_token=token
-        )
-        found += [
-            (entry, APPLIED in model.tags)
-            for model in page
-            if (entry := parse(task, model.name, model.tags.get(ENTRY, "")))
-        ]
-        token = page.token
-        if not token:
-            return sorted(found, key=lambda pair: pair[0].number)
+    wanted = f"name LIKE '{prefix(task)}%'"
+    found = [
+        (entry, APPLIED in model.tags)
+        for model in all_pages(connect().search_registered_models, wanted, max_results=1000)
+        if (entry := parse(task, model.name, model.tags.get(ENTRY, "")))
+    ]
+    return sorted(found, key=lambda pair: pair[0].number)
 
 
 def parse(task: str, name: str, text: str) -> Entry | None:

@@ -7,7 +7,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -48,6 +48,16 @@ def connect() -> MlflowClient:
 def address() -> str:
     """Where the store is, whether or not anybody has connected yet."""
     return os.environ.get("MLFLOW_TRACKING_URI", STORE)
+
+
+def all_pages(search: Callable[..., Any], *wanted: Any, **named: Any) -> Iterator[Any]:
+    """All that one of the client's searches finds, however many calls it takes."""
+    token = None
+    while True:
+        page = search(*wanted, **named, page_token=token)
+        yield from page
+        if not (token := page.token):
+            return
 
 
 @contextmanager
