@@ -25,6 +25,7 @@ from hour9.stage import die_with_parent
 
 ALL = "all"
 PUSH = "HOUR9_PUSH"  # set by worker.py, where a team shares a remote
+FORCE = "HOUR9_FORCE"  # set by `hour9 run`: stages, with commas between
 UNCHANGED, FORCED = "unchanged", "forced"
 PARAMS = read_params()
 # The form's choices are what params.yaml has; a type checker cannot know them.
@@ -143,10 +144,12 @@ def pipeline(
         for line in set_params(settings):
             logger.info(line)
         names = {"topic": topic, "task": task, "candidate": candidate}
-        chosen = dag.select(this.stages, **{k: v for k, v in names.items() if v != ALL})
+        names = {kind: name for kind, name in names.items() if name != ALL}
+        forced = to_force(names)
+        chosen = dag.select(this.stages, **names)
         try:
             with run.warmed():
-                done = run_all(chosen, plan, this.stale)
+                done = run_all(chosen, plan, this.stale, forced)
                 checked = {s.subject: done[s.name] for s in chosen if s.kind == "validate"}
                 draw_data_docs({task: said != UNCHANGED for task, said in checked.items()})
         finally:
@@ -158,10 +161,22 @@ def pipeline(
     return done
 
 
-def run_all(chosen: list[dag.Stage], plan: Plan, stale: Iterable[str]) -> dict[str, str]:
+def to_force(names: dict[str, str]) -> list[str]:
+    """What is done though DVC would not: what `hour9 run` has found, or what the registry lacks."""
+    if FORCE in os.environ:
+        return os.environ[FORCE].split(",")
+    tasks = [*dict.fromkeys(dag.wanted(**names).values())]
+    if run.RegistryCheck(tasks).agrees():
+        return []
+    return [*(f"register@{name}" for name in tasks), "report"]
+
+
+def run_all(
+    chosen: list[dag.Stage], plan: Plan, stale: Iterable[str], forced: Iterable[str]
+) -> dict[str, str]:
     """A task for each stage, after those it needs; all of them end before this returns."""
     why = dict.fromkeys(stale, "stale")
-    why |= dict.fromkeys(filter(None, os.environ.get("HOUR9_FORCE", "").split(",")), FORCED)
+    why |= dict.fromkeys(forced, FORCED)
     futures: dict[str, PrefectFuture[str]] = {}
     for place, stage in enumerate(chosen):
         futures[stage.name] = run_stage.submit(

@@ -81,7 +81,14 @@ def rollback(task: TaskName, reason: str = "", who: str = "") -> str:
 def guard() -> list[str]:
     """Judge aliases that were moved by hand in the MLflow UI: take them over or put them back."""
     logger = get_run_logger()
-    said = [line for task in promotion.with_models() if (line := promotion.guard(task))]
-    for line in said:
+    said, failed = [], []
+    for task in promotion.with_models():
+        try:
+            said += filter(None, [promotion.guard(task)])
+        except Exception as error:  # the other tasks are guarded all the same
+            failed.append(f"{task} is not guarded: {error}")
+    for line in (*said, *failed):
         logger.warning(line)
+    if failed:
+        raise promotion.Refused("\n".join(failed))
     return said

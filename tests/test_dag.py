@@ -94,6 +94,25 @@ def test_each_stage_declares_every_module_that_it_imports(project, kind):
             assert covered, f"{stage.name} imports {module} and does not declare it"
 
 
+def test_a_training_is_named_by_all_the_code_that_its_stage_declares(project):
+    """Else what was edited meanwhile would be written down with a model of what it was before."""
+    from hour9.train import CODE
+
+    candidates, tasks = (read_params()[name] for name in ("candidates", "tasks"))
+    for stage in dag.stages():
+        if stage.kind == "train":
+            section = candidates[stage.subject]
+            topic = tasks[section["task"]]["topic"]
+            named = {f"src/hour9/{name}" for name in (*CODE, topic)}
+            others = {
+                f"data/{section['task']}",
+                section["parent"],
+                "requirements.lock",
+                "params.yaml",
+            }
+            assert set(declared(stage)) - others == named
+
+
 def test_the_closure_check_sees_imports_inside_functions():
     assert "hour9.registry.tracking" in imports("hour9.train")
 

@@ -99,6 +99,33 @@ def test_only_a_verdict_of_retrain_starts_the_topics_deployment(
     assert seen == started
 
 
+def test_what_the_registry_lacks_is_registered_by_a_run_of_the_ui_too(flows, monkeypatch):
+    here = flows.pipeline
+    monkeypatch.setattr(here.run, "RegistryCheck", lambda _: SimpleNamespace(agrees=lambda: False))
+    assert here.to_force({"task": "taxi"}) == ["register@taxi", "report"]
+    monkeypatch.setenv(here.FORCE, "register@nodes")  # `hour9 run` has asked before
+    assert here.to_force({"task": "taxi"}) == ["register@nodes"]
+    monkeypatch.delenv(here.FORCE)
+    monkeypatch.setattr(here.run, "RegistryCheck", lambda _: SimpleNamespace(agrees=lambda: True))
+    assert here.to_force({"task": "taxi"}) == []
+
+
+def test_a_task_that_cannot_be_guarded_leaves_no_other_unguarded(flows, monkeypatch):
+    guarded = []
+
+    def guard(task: str) -> str:
+        guarded.append(task)
+        if task == "nodes":
+            raise OSError("the package is gone")
+        return f"{task}: put back"
+
+    monkeypatch.setattr(flows.promotion.promotion, "with_models", lambda: ["nodes", "taxi"])
+    monkeypatch.setattr(flows.promotion.promotion, "guard", guard)
+    with pytest.raises(flows.promotion.promotion.Refused, match="nodes is not guarded"):
+        flows.promotion.guard.fn()
+    assert guarded == ["nodes", "taxi"]
+
+
 def test_however_a_run_ends_badly_its_trainings_are_closed(flows):
     from flows.pipeline import pipeline
     from flows.reaper import close_trainings

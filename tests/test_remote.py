@@ -232,6 +232,17 @@ def test_a_worker_refuses_a_commit_that_wants_other_packages(clones, monkeypatch
         pass
 
 
+def test_what_is_left_of_a_clone_that_was_cut_off_is_no_clone(clones, monkeypatch, tmp_path):
+    """Git would take the repository around an empty folder, which is the person's own."""
+    git(tmp_path, "clone", "--quiet", str(clones["one"].parent / "origin.git"), "mine")
+    stay_in(tmp_path / "mine", monkeypatch)
+    Path(remote.CLONE).mkdir(parents=True)
+    clone = remote.prepare_clone()
+    assert (clone / ".git").is_dir()
+    assert (clone / ".venv").exists()
+    assert remote.prepare_clone() == clone
+
+
 def head() -> str:
     return subprocess.check_output(["git", "rev-parse", "HEAD"], text=True).strip()
 

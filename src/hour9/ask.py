@@ -69,7 +69,9 @@ def in_charge(task: str, alias: str) -> str:
 
     try:
         aliases = connect().get_registered_model(task).aliases
-    except MlflowException:
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
         raise NoAnswer(f"the registry has no model '{task}'; hour9 run --task {task}") from None
     for name in [alias] if alias else ["champion", "challenger"]:
         if name in aliases:

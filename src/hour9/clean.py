@@ -19,8 +19,6 @@ from typing import Any
 from hour9.params import read_params
 from hour9.wording import some
 
-CLEANED = "hour9.cleaned"  # tag of a version: its artifacts are gone
-
 
 @dataclass(frozen=True)
 class Freed:
@@ -94,7 +92,7 @@ def artifacts() -> list[Freed]:
         promoted = {entry.champion for entry in entries(task)}
         aliases = connect().get_registered_model(task).aliases.values()
         kept = promoted | {str(number) for number in aliases}
-        if str(version.version) in kept or CLEANED in version.tags or is_today(version):
+        if str(version.version) in kept or may_be_today(version):
             continue
         name = f"{task}/{version.version} ({version.tags['hour9.candidate']})"
         found.append(Freed("artifacts", name, stored(version.source), forget(version)))
@@ -109,17 +107,15 @@ def every_version() -> list[Any]:
     return sorted(found, key=lambda version: (version.name, int(version.version)))
 
 
-def is_today(version: Any) -> bool:
-    """Whether it holds what the outs hold now."""
+def may_be_today(version: Any) -> bool:
+    """Whether it holds what the outs hold now, or would: who knows, where they are not here."""
+    from hour9.registry.examination import lie_here
     from hour9.registry.versions import judged
 
-    try:
-        return (
-            judged(version.name, version.tags["hour9.candidate"]).identity
-            == (version.tags["hour9.identity"])
-        )
-    except OSError:  # no outs here
-        return False
+    task, candidate = version.name, version.tags["hour9.candidate"]
+    if not lie_here(task, candidate):
+        return candidate in read_params()["candidates"]
+    return judged(task, candidate).identity == version.tags["hour9.identity"]
 
 
 def forget(version: Any) -> Callable[[], None]:
@@ -131,6 +127,7 @@ def forget(version: Any) -> Callable[[], None]:
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
         from hour9.registry.tracking import connect
+        from hour9.registry.versions import CLEANED
 
         get_artifact_repository(version.source).delete_artifacts()
         today = date.today().isoformat()

@@ -18,11 +18,10 @@ COLLECT_AFTER = 500_000  # objects made and not freed
 WAY_OUT = {  # what to do where a tool stopped on its own files
     "dvc": "if dvc.lock is damaged: git checkout dvc.lock; without git, first: "
     ".venv/bin/dvc config --local core.no_scm true",
-    "mlflow": "if the store in mlruns/ is damaged: move mlruns/ away and run again; "
-    "the registry is rebuilt from the outs",
-    "sqlalchemy": "if the store in mlruns/ is damaged: move mlruns/ away and run again; "
-    "the registry is rebuilt from the outs",
+    "sqlalchemy": "if the store in mlruns/ is damaged: move mlruns/ away and run again; the "
+    "registry is rebuilt from the outs, but not its journal: who promoted what, and why",
 }
+TOOLS = (*WAY_OUT, "mlflow")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,10 +41,12 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     except Exception as error:
         owner = type(error).__module__.split(".")[0]
-        if owner not in ("hour9", "flows", *WAY_OUT):
+        if owner not in ("hour9", "flows", *TOOLS):
             raise
         words = str(error).strip().splitlines() or [type(error).__name__]
         print("\n".join(words) if owner in ("hour9", "flows") else words[0], file=sys.stderr)
+        if owner == "mlflow" and "sqlite3" in words[0]:  # it passes on what the store says
+            owner = "sqlalchemy"
         if owner in WAY_OUT:
             print(WAY_OUT[owner], file=sys.stderr)
         return 1

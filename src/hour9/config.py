@@ -20,7 +20,15 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.representer import RoundTripRepresenter
 
 from hour9.engine.settings import Source, settings_class
-from hour9.params import PARAMS, BadSetting, NotRelative, UnknownName, check_relative, read_params
+from hour9.params import (
+    PARAMS,
+    BadSetting,
+    NotRelative,
+    UnknownName,
+    check_relative,
+    read_params,
+    write_whole,
+)
 from hour9.transformers.settings import WeightsConfig
 
 
@@ -197,9 +205,7 @@ def set_params(assignments: Sequence[str], path: Path = PARAMS) -> list[str]:
     check_params(document)
     text = io.StringIO()
     yaml.dump(document, text)
-    scratch = path.with_suffix(".part")
-    scratch.write_text(text.getvalue())
-    scratch.replace(path)
+    write_whole(path, text.getvalue())
     return changed
 
 

@@ -199,7 +199,7 @@ def check_known(what: str, name: str, known: list[str]) -> None:
 
 
 def stale(stages: Sequence[str] = (DVC_YAML,)) -> dict[str, Any]:
-    """What DVC would run again, by stage, and why. Empty where nothing would.
+    """What DVC would run again of these stages and of those before them, and why.
 
     Raises Busy while a stage runs: what it writes cannot be read meanwhile.
     """
@@ -212,7 +212,8 @@ def stale_of(repo: Repo, stages: Sequence[str] = (DVC_YAML,)) -> dict[str, Any]:
     from dvc.lock import LockError
 
     try:
-        return {name: reasons for name, reasons in repo.status([*stages]).items() if reasons}
+        found = repo.status([*stages], with_deps=True)
+        return {name: reasons for name, reasons in found.items() if reasons}
     except LockError:
         raise Busy("a stage is running; ask again when it has ended") from None
 
@@ -341,7 +342,8 @@ def unreferenced(known: Iterable[str]) -> list[Path]:
         cache = repo.cache.local
         places = {oid: Path(cache.oid_to_path(oid)) for oid in cache.all()}
     here = "".join(path.read_text() for path in tracking_files())
-    every = ("log", "--all", "--patch", "-m", "--format=")  # -m: merges too, as a stash is one
+    # All stashes, of which --all knows the last one; each is a merge, hence -m.
+    every = ("log", "--all", "--reflog", "--patch", "-m", "--format=")
     history = git(*every, "--", DVC_LOCK, f"*/{DVC_LOCK}", "*.dvc")
     if history is None and Path(".git").exists():
         raise Refused("`git log` fails, so what older commits name is unknown: it says why")

@@ -40,6 +40,13 @@ def parse(text: str) -> Any:
     return YAML(typ="safe", pure=True).load(text)
 
 
+def write_whole(path: Path, text: str) -> None:
+    """All of it or, where the process dies meanwhile, what stood there before."""
+    scratch = path.with_name(f"{path.name}.part")
+    scratch.write_text(text)
+    scratch.replace(path)
+
+
 def check_relative(place: str) -> None:
     """An absolute path would make dvc.lock differ from machine to machine."""
     if not place:

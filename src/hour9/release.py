@@ -57,11 +57,15 @@ def trace(asked: argparse.Namespace) -> int:
 def register(asked: argparse.Namespace) -> int:
     """Make the registry agree with the outs that lie here; with --rebuild, where it lost some."""
     from hour9.config import check_task
+    from hour9.params import DATA, Refused
     from hour9.register import register as again
     from hour9.run import one_run
 
+    task = check_task(asked.task)
+    if not (DATA / task).exists():
+        raise Refused(f"{DATA / task} is not here; hour9 run --task {task}, or dvc pull")
     with one_run():
-        again(check_task(asked.task), asked.rebuild)
+        again(task, asked.rebuild)
     return 0
 
 

@@ -136,11 +136,15 @@ def serve(pool: str, limit: int) -> int:
 def prepare_clone() -> Path:
     """This checkout's own clone for a worker: a person's tree is never checked out elsewhere."""
     clone = CLONE.absolute()
-    if not clone.exists():
+    if not (clone / ".git").exists():  # git would take the repository around it
         url = (git("remote", "get-url", "origin") or str(Path.cwd())).strip()
-        if git("clone", "--quiet", url, str(clone)) is None:
+        part = clone.with_name("worker.part")  # a clone that is cut off is no clone
+        shutil.rmtree(part, ignore_errors=True)
+        if git("clone", "--quiet", url, str(part)) is None:
             raise NotTaken(f"git clone {url} failed; the worker needs a repository to fetch from")
-        (clone / ".venv").symlink_to(sys.prefix)
+        (part / ".venv").symlink_to(sys.prefix)
+        shutil.rmtree(clone, ignore_errors=True)
+        part.rename(clone)
     local = Path(".dvc/config.local")  # where the remote and its credentials may stand
     if local.exists():
         shutil.copy(local, clone / local)

@@ -12,7 +12,7 @@ from hour9.gates.calibration import BINS, binned
 from hour9.gates.cases import originals
 from hour9.gates.statistics import bootstrap_mean
 from hour9.gates.verdict import Estimate
-from hour9.params import PAGE, REPORTS, STANDING, read_params
+from hour9.params import PAGE, REPORTS, STANDING, read_params, write_whole
 from hour9.registry.versions import judged, of_these_data, registered
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def report(name: str = "") -> None:
     template = jinja2.Environment(autoescape=True).from_string(TEMPLATE.read_text())
     rows = standing()
     PAGE.parent.mkdir(exist_ok=True)
-    STANDING.write_text(json.dumps(rows, indent=2) + "\n")
+    write_whole(STANDING, json.dumps(rows, indent=2) + "\n")
     for row in rows:
         folder = REPORTS / row["task"] / row["candidate"]
         row["curve"] = curve_svg(folder / "curve.json")
@@ -39,7 +39,7 @@ def report(name: str = "") -> None:
             {"title": path.stem.replace("_", " "), "data": inline(path)}
             for path in sorted((folder / "pictures").glob("*.*"))
         ]
-    PAGE.write_text(template.render(rows=rows))
+    write_whole(PAGE, template.render(rows=rows))
 
 
 def inline(path: Path) -> str:

@@ -104,14 +104,12 @@ class PrefectServer:
 
 def running_ui() -> dict[str, Any]:
     """What `hour9 ui` noted, where it is running and its Prefect answers; else nothing."""
-    if not UI_NOTE.exists():
-        return {}
-    note = json.loads(UI_NOTE.read_text())
     try:
+        note = json.loads(UI_NOTE.read_text())
         os.kill(note["pid"], 0)
         with urllib.request.urlopen(f"{note['prefect']}/health", timeout=10):
             return note
-    except OSError:
+    except (OSError, ValueError, KeyError):  # none, one half written, or nobody there any more
         return {}
 
 

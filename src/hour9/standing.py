@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from hour9.dag import Stage
+
 
 def status(asked: argparse.Namespace) -> int:
     """Print every candidate's standing, and what is stale."""
@@ -17,11 +19,14 @@ def status(asked: argparse.Namespace) -> int:
     from hour9.report import standing
 
     try:
-        stale = dag.stale()
+        every, stale = dag.survey()
     except dag.Busy as busy:
         print(busy, file=sys.stderr)
-        stale = {}
-    rows = [{**row, **hashes(row), "stale": is_stale(row, stale)} for row in standing()]
+        every, stale = dag.stages(), None  # nobody knows
+    rows = [
+        {**row, **hashes(row), "stale": is_stale(row["candidate"], every, stale)}
+        for row in standing()
+    ]
     if asked.json:
         print(json.dumps(rows, indent=2))
         return 0
@@ -41,11 +46,14 @@ def status(asked: argparse.Namespace) -> int:
     return 0
 
 
-def is_stale(row: dict[str, Any], stale: dict[str, Any]) -> bool:
-    """Whether some stage that the candidate stands on would run again."""
-    of_task = {f"{kind}@{row['task']}" for kind in ("ingest", "validate", "register")}
-    of_candidate = {f"{kind}@{row['candidate']}" for kind in ("train", "evaluate", "judge")}
-    return bool((of_task | of_candidate) & stale.keys())
+def is_stale(candidate: str, every: list[Stage], stale: dict[str, Any] | None) -> bool | None:
+    """Whether a stage that the candidate stands on would run again; None where nobody knows."""
+    from hour9 import dag
+
+    if stale is None:
+        return None
+    its = dag.select(every, candidate=candidate)
+    return any(stage.name in stale for stage in its if stage.kind != "report")
 
 
 def hashes(row: dict[str, Any]) -> dict[str, str | None]:

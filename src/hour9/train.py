@@ -18,6 +18,10 @@ from hour9.task import load_task, read_tables, without_test
 
 CHECKPOINTS = STATE / "checkpoints"
 PACKAGE = Path(__file__).parent
+# With the topic's folder, the code that dvc.yaml names for `train`:
+CODE = ("__init__.py", "engine", "params.py", "registry/__init__.py", "registry/lineage.py",
+        "registry/tracking.py", "sources", "stage.py", "task.py", "train.py", "warm.py",
+        "wording.py")  # fmt: skip
 
 
 class ChangedMeanwhile(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised
@@ -92,7 +96,7 @@ def prepare(name: str, settings: Any, folder: Path) -> Run:
 
 def inputs_key(settings: Settings) -> str:
     """Names the training by all that it depends on, so that no other one continues it."""
-    code = [PACKAGE / "engine", PACKAGE / settings.topic, PACKAGE / "train.py"]
+    code = [PACKAGE / name for name in (*CODE, settings.topic)]
     digest = hashlib.sha256(json.dumps(settings.model_dump(), sort_keys=True).encode())
     for root in [DATA / settings.task, Path(settings.parent), *code, LOCK]:
         for path in sorted(root.rglob("*")) if root.is_dir() else [root]:

@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from hour9 import operate
 from hour9.pages import ADDRESS, pages
+from hour9.params import write_whole
 from hour9.registry.tracking import address, connect
 from hour9.run import has_gpu
 from hour9.servers import (
@@ -93,7 +94,7 @@ def serve(prefect_port: int, mlflow_port: int, report_port: int) -> int:
         for pool in operate.POOLS:  # before that, the page says "Not Ready" of every deployment
             wait_for(f"{prefect}/api/work_pools/{pool}", has_worker)
         served = {"prefect": f"{prefect}/api", "mlflow": mlflow, "report": os.environ[ADDRESS]}
-        UI_NOTE.write_text(json.dumps({"pid": os.getpid(), **served}))
+        write_whole(UI_NOTE, json.dumps({"pid": os.getpid(), **served}))
         running.callback(UI_NOTE.unlink, missing_ok=True)
         print(
             f"Prefect {prefect}/deployments\nMLflow  {mlflow}/#/models\n"

@@ -74,7 +74,8 @@ def test_a_killed_training_ends_where_an_unharmed_one_ends(tmp_path, lives, accu
     assert resumed.curve == unharmed.curve
 
 
-def test_two_batches_accumulated_are_one_of_twice_the_size(tmp_path):
+@pytest.mark.parametrize("accumulate", [2, 3])  # of four batches: one is left over
+def test_batches_accumulated_are_one_of_their_size(tmp_path, accumulate):
     def weight_after(size: int, accumulate: int) -> Tensor:
         seed_all(0)
         model = nn.Linear(3, 1).double()
@@ -83,7 +84,7 @@ def test_two_batches_accumulated_are_one_of_twice_the_size(tmp_path):
             for i in range(0, 60, size)
         ]
         checkpoint = Checkpoint(tmp_path / str(size))
-        run = make_run(tmp_path, checkpoint, accumulate=accumulate, epochs=2)
+        run = make_run(tmp_path, checkpoint, accumulate=accumulate, epochs=2, clip=1e9)
         fit(
             run,
             model,
@@ -93,7 +94,7 @@ def test_two_batches_accumulated_are_one_of_twice_the_size(tmp_path):
         )
         return model.weight.detach()
 
-    torch.testing.assert_close(weight_after(15, accumulate=2), weight_after(30, accumulate=1))
+    torch.testing.assert_close(weight_after(15, accumulate), weight_after(15 * accumulate, 1))
 
 
 def test_an_epoch_may_be_a_batch_shorter_than_the_first(tmp_path):
@@ -168,3 +169,73 @@ def test_the_step_size_rises_to_its_peak_and_falls_to_zero(tmp_path):
     assert shares.index(max(shares)) == 20
     assert max(shares) == 1.0
     assert shares[100] == 0.0
+
+
+def squared_error(net: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    return nn.functional.mse_loss(net(batch["x"]), batch["y"])
+
+
+def test_a_gradient_is_cut_to_the_longest_that_is_allowed(tmp_path):
+    """Where all are longer, it does not matter how long one was."""
+
+    def weight_after(*sizes: float) -> Tensor:
+        seed_all(0)
+        model = nn.Linear(3, 1)
+        data = [{"x": X, "y": Y, "size": torch.tensor(size)} for size in sizes]
+        run = make_run(tmp_path, Checkpoint(tmp_path / "none"), epochs=1, clip=1e-3)
+        fit(run, model, lambda e: data, lambda n, b: b["size"] * squared_error(n, b), lambda n: 0.0)
+        return model.weight.detach()
+
+    torch.testing.assert_close(weight_after(1.0, 100.0, 1.0), weight_after(1.0, 1.0, 1.0))
+
+
+def test_each_group_has_its_own_step_size_and_decay(tmp_path):
+    """Where nothing pulls, w becomes w (1 - η λ)^n; without a decay of η, it stays as it is."""
+    model = nn.Linear(3, 1)
+    groups = [
+        {"params": [model.weight], "lr": 0.2, "weight_decay": 0.5},
+        {"params": [model.bias]},
+    ]
+    expected = model.weight * (1 - 0.2 * 0.5) ** 4, model.bias * (1 - 0.05 * 0.1) ** 4
+    run = make_run(
+        tmp_path, Checkpoint(tmp_path / "a"), epochs=4, warmup=0, decay=False, weight_decay=0.1
+    )
+    fit(
+        run,
+        model,
+        lambda epoch: [{"x": X}],
+        lambda net, batch: 0 * net(batch["x"]).sum(),
+        lambda net: float(len(run.curve)),
+        groups,
+    )
+    torch.testing.assert_close((model.weight, model.bias), expected)
+
+
+def test_a_model_is_in_training_while_it_learns_and_not_while_it_is_validated(tmp_path):
+    modes = []
+
+    def loss(net: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        modes.append(net.training)
+        return squared_error(net, batch)
+
+    def validate(net: nn.Module) -> float:
+        modes.append(net.training)
+        return 0.0
+
+    run = make_run(tmp_path, Checkpoint(tmp_path / "a"), epochs=2)
+    fit(run, nn.Linear(3, 1), lambda epoch: [{"x": X, "y": Y}], loss, validate)
+    assert modes == [True, False] * 2
+
+
+def test_the_best_weights_survive_a_kill_though_no_later_epoch_betters_them(tmp_path):
+    def weight_after(checkpoint: Checkpoint) -> Tensor:
+        seed_all(0)
+        model, run = nn.Linear(3, 1), make_run(tmp_path, checkpoint)
+        data = [{"x": X, "y": Y}]
+        fit(run, model, lambda e: data, squared_error, lambda net: -float(len(run.curve)))
+        return model.weight.detach()
+
+    expected = weight_after(Checkpoint(tmp_path / "a"))
+    with pytest.raises(Killed):
+        weight_after(Mortal(tmp_path / "b", lives=5))
+    assert torch.equal(weight_after(Checkpoint(tmp_path / "b")), expected)

@@ -52,6 +52,12 @@ def test_the_bounds_over_seeds_are_those_of_all_resamples_there_are():
         assert nearest <= bound <= farthest
 
 
+def test_a_baseline_that_is_no_number_in_one_case_is_not_beaten():
+    table = evidence(500, 490, 480, 500, 470)
+    table.loc[3, "baseline"] = np.nan
+    assert seeds(table, 0.0).verdict == "reject"
+
+
 def test_seeds_say_what_they_measured():
     found = seeds(evidence(110, 120, 130, 140, 10_000), 0.0)
     assert found.value == pytest.approx(30)  # of 120, 130, 140, above 100

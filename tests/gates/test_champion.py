@@ -28,3 +28,9 @@ def table(gain: float, cases: int = 400) -> pd.DataFrame:
 )
 def test_better_passes_a_tie_holds_worse_is_rejected(evidence, verdict):
     assert champion(evidence).verdict == verdict
+
+
+def test_it_says_who_has_which_mean():
+    better = table(0.05)
+    ours, theirs = better["score"].mean(), better["champion"].mean()
+    assert champion(better).why == f"better: {ours:.4g}, the champion {theirs:.4g}"

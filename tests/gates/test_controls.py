@@ -68,6 +68,17 @@ def test_evidence_without_what_the_gate_asks_for_holds(gate):
     assert GATES[gate](pd.DataFrame(columns), 0.1).verdict == "hold"
 
 
+@pytest.mark.parametrize("gate", sorted(EVERY.keys() - {"overfitting", "identifiers", *TABLES}))
+def test_what_the_training_cases_show_changes_nothing(gate):
+    table = clean_evidence()
+    train = table["split"] == "train"
+    columns = table.select_dtypes("number").columns.drop(["target", "megabytes"])
+    worse = table.copy()
+    worse.loc[train, columns] = 0.123
+    worse.loc[train, "twin"] = "another"
+    assert EVERY[gate](worse, limit_of(gate)) == EVERY[gate](table, limit_of(gate))
+
+
 @pytest.mark.parametrize("gate", ["overfitting", "group_gap", "robustness", "calibration", "shift"])
 def test_a_planted_fault_has_the_size_that_it_should(gate):
     """Else the rates that docs/gates.md reports would be those of other faults."""

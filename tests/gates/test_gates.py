@@ -5,12 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hour9.gates import GATES, judge_all, overall
-from hour9.gates.calibration import calibration
+from hour9.gates.calibration import binned, calibration
 from hour9.gates.counterfactual import counterfactual, shift
 from hour9.gates.divergence import divergence
 from hour9.gates.floor import floor
 from hour9.gates.group_gap import group_gap
+from hour9.gates.latency import latency
 from hour9.gates.leakage import identifiers
+from hour9.gates.memorised import memorised
 from hour9.gates.overfitting import overfitting
 from hour9.gates.statistics import bootstrap_difference, bootstrap_mean, largest, share
 from hour9.gates.verdict import Verdict
@@ -58,6 +60,11 @@ def test_divergence_is_what_the_curve_lost_since_its_best(end, verdict):
     assert divergence(curve, 0.05).verdict == verdict
 
 
+def test_divergence_compares_tenths_of_the_curve():
+    curve = pd.DataFrame({"validation": [1.0] * 90 + [0.0] * 5 + [1.0] * 5})
+    assert divergence(curve, 0.05).value == pytest.approx(0.5)
+
+
 def pairs(flips: float, n: int = 400) -> pd.DataFrame:
     """Cases of two groups, each with its counterfactual; a share of the pairs scores otherwise."""
     table = evidence(0.8, 0.8, 0.5, n).query("split == 'test'").reset_index(drop=True)
@@ -71,6 +78,32 @@ def pairs(flips: float, n: int = 400) -> pd.DataFrame:
 @pytest.mark.parametrize(("flips", "verdict"), [(0.01, "pass"), (0.4, "reject"), (0.1, "hold")])
 def test_counterfactual_is_the_rate_of_flips(flips, verdict):
     assert counterfactual(pairs(flips), 0.1).verdict == verdict
+
+
+def test_counterfactuals_of_probes_are_judged_too():
+    assert counterfactual(pairs(0.4).assign(split="probe"), 0.1).verdict == "reject"
+
+
+def test_a_swap_with_few_pairs_is_not_judged():
+    table = pairs(0.0).assign(**{"group.identity": "men"})
+    table.loc[table["pair"] != "", "group.identity"] = "women"
+    few = table.index[-20:]
+    table.loc[few, "group.identity"] = "robots"
+    table.loc[few, "score"] = 1 - table.loc[few, "score"]
+    assert counterfactual(table, 0.1) == counterfactual(table.drop(index=few), 0.1)
+
+
+@pytest.mark.parametrize("gate", [counterfactual, shift])
+def test_a_score_that_is_no_number_is_seen_in_a_swap_with_few_pairs_too(gate):
+    table = pairs(0.0).assign(**{"group.identity": "men"})
+    table.loc[table["pair"] != "", "group.identity"] = "women"
+    table.loc[table.index[-20:], "group.identity"] = "robots"
+    table.loc[table.index[-1], "score"] = np.nan
+    assert gate(table, 0.1).verdict == "reject"
+
+
+def test_no_flip_is_no_flip_of_minus_zero():
+    assert str(counterfactual(pairs(0.0), 0.1).value) == "0.0"
 
 
 def test_cases_without_counterfactuals_say_nothing_of_bias():
@@ -165,6 +198,20 @@ def test_calibration_error_is_how_much_too_sure_it_is():
     assert calibration(table, 0.1).value == pytest.approx(0.2, abs=0.01)
 
 
+def test_calibration_errors_either_way_add_up():
+    sure = np.repeat([0.9, 0.6], 10_000)  # right in 7 and in 8 of ten
+    right = np.random.default_rng(0).random(20_000) < np.repeat([0.7, 0.8], 10_000)
+    table = pd.DataFrame({"split": "test", "score": right.astype(float), "confidence": sure})
+    assert calibration(table, 0.1).value == pytest.approx(0.2, abs=0.01)
+
+
+def test_the_points_of_a_reliability_diagram_are_means_of_the_same_cases():
+    sure = np.random.default_rng(0).permutation(np.linspace(0.5, 1.0, 200))
+    confidence, score = binned(sure, sure)
+    np.testing.assert_allclose(confidence, score)
+    assert (np.diff(confidence) > 0).all()
+
+
 def test_calibration_error_of_an_honest_model_is_zero_in_the_mean_however_few_cases():
     """The plain estimate is 0.1 here; what ours keeps is the noise of the cases it is cut at 0."""
     found = []
@@ -187,6 +234,37 @@ def test_sorted_targets_are_given_away_by_the_ids_whatever_the_order_of_the_rows
     assert identifiers(mixed, 0.2).verdict == "pass"
 
 
+def test_numbers_in_the_order_of_the_ids_are_given_away_by_them_too():
+    targets = np.arange(300) / 7
+    table = pd.DataFrame(
+        {"case": [f"graph-{i}" for i in range(300)], "split": "test", "target": targets}
+    )
+    assert identifiers(table, 0.2).value > 0.95
+    mixed = table.assign(target=np.random.default_rng(0).permutation(targets))
+    assert identifiers(mixed, 0.2).verdict == "pass"
+
+
+def test_a_busy_machine_in_some_rounds_does_not_make_a_model_slow():
+    rounds = pd.DataFrame({"seconds": [1.0] * 50 + [100.0] * 10, "reference": 0.8})
+    found = latency(rounds, 2.0)
+    assert (found.value, found.verdict) == (1.25, "pass")
+
+
+def test_what_the_real_texts_share_with_training_is_not_held_against_it():
+    table = pd.DataFrame({"split": "test", "copied": [0.5] * 40 + [np.nan] * 200, "shared": 0.4})
+    found = memorised(table, 0.2)
+    assert (found.value, found.n) == (pytest.approx(0.1), 40)
+
+
+def test_beside_larger_groups_small_and_unnamed_ones_are_not_judged():
+    table = evidence(0.8, 0.8, 0.5).query("split == 'test'").reset_index(drop=True)
+    table["group.who"] = np.where(table.index % 2, "a", "b")
+    table.loc[:19, ["score", "group.who"]] = 0.0, "few"
+    table.loc[20:119, ["score", "group.who"]] = 0.0, ""
+    found, named = group_gap(table, 0.2), group_gap(table[120:], 0.2)
+    assert (found.value, found.interval) == (named.value, named.interval)
+
+
 def test_small_and_unnamed_groups_are_not_judged():
     table = evidence(0.8, 0.8, 0.5).assign(**{"group.who": ""})
     table.loc[table.index[-20:], "group.who"] = "few"
@@ -199,6 +277,18 @@ def test_a_task_is_asked_for_what_it_has_thresholds_and_always_for_the_first_two
     assert {v.name: v.verdict for v in asked} == {"floor": "pass", "overfitting": "hold"}
     asked = judge_all(table, {"floor": 0.0, "overfitting": 0.1, "counterfactual": 0.1}, NO_CURVE)
     assert [v.name for v in asked] == ["floor", "overfitting", "counterfactual"]
+
+
+def test_divergence_is_judged_on_the_curve():
+    curve = pd.DataFrame({"validation": np.linspace(0.6, 0.2, 20)})
+    table, limits = evidence(0.9, 0.9, 0.1), {"floor": 0.0, "overfitting": 0.1, "divergence": 0.05}
+    asked = judge_all(table, limits, curve)
+    assert [v.verdict for v in asked] == ["pass", "pass", "reject"]
+
+
+@pytest.mark.parametrize("gate", [floor, overfitting])
+def test_a_threshold_that_is_no_number_is_never_a_pass(gate):
+    assert gate(evidence(0.9, 0.9, 0.1), np.nan).verdict == "reject"
 
 
 def test_no_threshold_is_never_a_pass():
@@ -264,6 +354,14 @@ def test_the_interval_is_that_of_the_normal_approximation_for_many_cases():
     found = bootstrap_mean(values)
     half = 1.645 * values.std() / np.sqrt(len(values))
     assert found.high - found.value == pytest.approx(half, rel=0.1)
+
+
+def test_the_interval_of_a_difference_has_the_chance_of_both_samples():
+    values = np.random.default_rng(2).normal(size=20_000)
+    found = bootstrap_difference(values, values.copy())
+    half = 1.645 * values.std() * np.sqrt(2 / len(values))
+    assert found.high == pytest.approx(half, rel=0.1)
+    assert found.low == pytest.approx(-half, rel=0.1)
 
 
 def test_the_same_evidence_gives_the_same_interval():

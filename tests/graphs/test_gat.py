@@ -64,6 +64,20 @@ def test_each_dropout_varies_in_training_only():
         assert torch.equal(model(x), model(x)), name
 
 
+def test_neighbours_are_dropped_in_both_layers():
+    model = network(attention_dropout=0.5)
+    for layer in (model.first, model.second):
+        x = torch.rand(5, len(layer.weight))
+        assert not torch.equal(layer(x, NEIGHBOURS), layer(x, NEIGHBOURS))
+
+
+def test_the_network_is_two_layers_with_an_elu_between():
+    model, x = network().eval(), torch.rand(5, 3)
+    h = model.first(x, NEIGHBOURS)
+    expected = model.second(torch.where(h > 0, h, h.exp() - 1), NEIGHBOURS)
+    torch.testing.assert_close(model(seen(x)), expected)
+
+
 def test_dropped_neighbours_leave_the_mean_of_many_trainings_alone():
     """Those that stay count 1 / (1 - share) times: on average nothing changes."""
     torch.manual_seed(0)

@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from hour9.graphs.gcn import GCN, ROUNDS, normalised_adjacency, smoothed
@@ -38,8 +39,9 @@ def test_a_node_hears_of_the_nodes_two_edges_away_and_no_further():
     assert moved.tolist() == [False, False, True, True, True]
 
 
-def test_dropout_varies_in_training_only():
-    model, x = GCN(3, 32, 2, 0.5, 0.5), seen(torch.rand(5, 3))
+@pytest.mark.parametrize("shares", [(0.5, 0.0), (0.0, 0.5)], ids=["features", "hidden"])
+def test_each_dropout_varies_in_training_only(shares):
+    model, x = GCN(3, 32, 2, *shares), seen(torch.rand(5, 3))
     assert not torch.equal(model(x), model(x))
     model.eval()
     assert torch.equal(model(x), model(x))
@@ -52,6 +54,15 @@ def test_smoothing_is_the_sum_over_walks_written_out():
     found = smoothed(shares, ADJACENCY, 0.8)
     torch.testing.assert_close(found, expected / expected.sum(1, keepdim=True))
     torch.testing.assert_close(found.sum(1), torch.ones(5))
+
+
+def test_smoothing_hears_of_the_nodes_ten_edges_away_and_no_further():
+    path = torch.stack([torch.arange(12), torch.arange(1, 13)])
+    adjacency = normalised_adjacency(path, 13, torch.float64)
+    shares = torch.full((13, 2), 0.5, dtype=torch.float64)
+    shares[0] = torch.tensor([0.9, 0.1])
+    moved = smoothed(shares, adjacency, 0.8)[:, 0] > 0.5 + 1e-12
+    assert moved.tolist() == [True] * 11 + [False] * 2
 
 
 def test_no_smoothing_changes_nothing():

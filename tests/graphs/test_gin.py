@@ -7,7 +7,7 @@ from tests.graphs.test_batches import D, F, joined, lists_of_graphs, one_graph
 from torch import nn
 
 from hour9.graphs.batches import Graphs
-from hour9.graphs.gin import GIN, GraphIsomorphism
+from hour9.graphs.gin import GIN, GraphIsomorphism, ReadOut
 
 TRIANGLES = [(0, 1), (1, 2), (0, 2), (3, 4), (4, 5), (3, 5)]
 HEXAGON = [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (0, 5)]
@@ -116,6 +116,42 @@ def test_the_order_of_the_nodes_plays_no_part_and_nor_do_the_other_graphs(alone)
     for number, graph in enumerate(alone):
         order = torch.randperm(len(graph.x), generator=torch.Generator().manual_seed(number))
         torch.testing.assert_close(model(renamed(graph, order)), together[[number]])
+
+
+def test_two_of_a_graph_are_read_out_as_twice_the_one():
+    one, two = one_graph(3, [(0, 1), (1, 2)]), one_graph(6, [(0, 1), (1, 2), (3, 4), (4, 5)])
+    two.x.copy_(one.x.repeat(2, 1))
+    model = network()
+    answers = [model(graph) - model.output.bias for graph in (one, two)]
+    torch.testing.assert_close(2 * answers[0], answers[1])
+
+
+@given(lists_of_graphs())
+def test_the_gradient_of_the_read_out_is_that_of_the_sums_written_out(alone):
+    graphs = joined(alone)
+    parts = [graphs.x[:, :width].clone().requires_grad_() for width in (1, F)]
+    sizes = graphs.start.diff().tolist()
+    expected = torch.stack([x.sum(0) for x in torch.cat(parts, dim=1).split(sizes)])
+    found = ReadOut.apply(graphs, *parts)
+    torch.testing.assert_close(found, expected)
+    slopes = [torch.autograd.grad(y.pow(3).sum(), parts) for y in (found, expected)]
+    torch.testing.assert_close(*slopes)
+
+
+def test_dropout_varies_in_training_only():
+    model, graph = GIN(F, 0, 2, hidden=8, layers=2, dropout=0.5).double(), one_graph(3, [(0, 1)])
+    assert not torch.equal(model(graph), model(graph))
+    model.eval()
+    assert torch.equal(model(graph), model(graph))
+
+
+def test_the_network_hears_of_every_layers_sum_over_the_graph():
+    graph, model = one_graph(6, [(i, i + 1) for i in range(5)]), network()
+    h, sums = graph.x, [graph.x.sum(0)]
+    for layer in model.layers:
+        h = layer(h, graph)
+        sums.append(h.sum(0))
+    torch.testing.assert_close(model(graph)[0], model.output(torch.cat(sums)))
 
 
 def test_it_tells_apart_what_colour_refinement_does_and_nothing_else():

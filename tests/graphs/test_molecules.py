@@ -8,11 +8,13 @@ import pytest
 from hour9.engine.checkpoint import Checkpoint
 from hour9.engine.run import Run
 from hour9.engine.settings import Settings
+from hour9.graphs import blind, molecule_pictures
 from hour9.graphs.blind import counts
-from hour9.graphs.molecules import TASK, metric
+from hour9.graphs.molecule_tables import to_graphs
+from hour9.graphs.molecules import TASK, distance, estimates, load, metric, targets_of
 from hour9.graphs.settings import Gin, SetToSet
 from hour9.sources.splits import SourceRefused
-from hour9.task import Source, Tables, UnknownName, without_test
+from hour9.task import Source, Tables, UnknownName, only, without_test
 from hour9.validate import DataRejected, check, deal_splits
 
 SOURCE = Source(root="src/hour9/graphs/atlas.py", size=52)  # up to five nodes
@@ -62,6 +64,12 @@ def content(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+def with_bonds_swapped(tables: Tables) -> Tables:
+    """Each long bond a short one, and the other way round."""
+    swapped = tables["edges"].rename(columns={"long": "short", "short": "long"})
+    return {**tables, "edges": swapped[tables["edges"].columns]}
+
+
 def test_a_source_that_it_cannot_read_is_refused_with_those_it_can():
     with pytest.raises(UnknownName, match="no source 'planetoid'; it reads embedded, path"):
         TASK.ingest(SOURCE.model_copy(update={"kind": "planetoid"}))
@@ -91,6 +99,12 @@ def test_a_molecule_that_stands_twice_is_in_one_split_in_folds_too(tmp_path):
     assert set(cases["split"]) == {"train", "validation", "test"}
 
 
+def test_slices_follow_the_size(tables):
+    parts = pd.concat([tables["nodes"]["case"], tables["edges"]["case"]]).value_counts()
+    sizes = parts[tables["cases"]["case"]].groupby(tables["cases"]["group.size"].to_numpy())
+    assert sizes.max()["small"] < sizes.min()["large"]
+
+
 def test_the_tables_keep_their_contract(tables):
     check(TASK, tables)
 
@@ -110,11 +124,13 @@ def dirty(tables: Tables, name: str, column: str, value: object) -> Tables:
         ("edges", "source", -1),
         ("edges", "case", "1"),  # a graph of one node
         ("edges", "long", float("nan")),
+        ("edges", "long", float("inf")),
         ("nodes", "carbon", float("nan")),
         ("nodes", "carbon", float("inf")),
         ("nodes", "node", -1),
         ("nodes", "case", "1000"),
         ("cases", "target", None),
+        ("cases", "target", 1e7),
         ("cases", "group.size", "huge"),
     ],
 )
@@ -140,6 +156,13 @@ def test_a_graph_without_nodes_breaks_the_contract():
         check(TASK, {**tables, "nodes": nodes})
 
 
+def test_a_node_that_stands_twice_breaks_the_contract():
+    tables = deal_splits(TASK.ingest(SOURCE))
+    again = pd.concat([tables["nodes"], tables["nodes"].iloc[[-1]]], ignore_index=True)
+    with pytest.raises(DataRejected, match=r"nodes\.case\.node"):
+        check(TASK, {**tables, "nodes": again})
+
+
 def test_an_edge_that_stands_twice_or_backwards_or_on_itself_breaks_the_contract():
     tables = deal_splits(TASK.ingest(SOURCE))
     edges = tables["edges"]
@@ -156,6 +179,86 @@ def test_an_edge_that_stands_twice_or_backwards_or_on_itself_breaks_the_contract
 
 def test_the_same_training_gives_the_same_bytes(tables, settings, model, tmp_path):
     assert content(train(tables, tmp_path, settings)) == content(model)
+
+
+def test_what_it_is_taught_it_learns_in_the_targets_unit(tables, settings, tmp_path):
+    """At least a third of the way from one answer for all to none wrong."""
+    cases = tables["cases"]
+    taught = cases.index % 2 == 0
+    halves = {**tables, "cases": cases.assign(split=np.where(taught, "train", "validation"))}
+    eager = {"epochs": 60, "patience": 60, "learning_rate": 0.01, "hidden": 16}
+    folder = train(halves, tmp_path, settings.model_copy(update=eager))
+    score, target = TASK.score(folder, halves)["score"][taught].mean(), cases["target"][taught]
+    if metric(tables) == "accuracy":
+        most = target.value_counts(normalize=True).max()
+        assert score > most + (1 - most) / 3
+    else:
+        assert -score < (target - target.median()).abs().mean() * 2 / 3
+
+
+def test_the_epoch_that_validates_best_stays(tables, settings, tmp_path):
+    some = settings.model_copy(update={"epochs": 8, "learning_rate": 0.02})
+    run = Run(some, without_test(tables), tmp_path, tmp_path / "m", Checkpoint(tmp_path / "c"))
+    TASK.train(run)
+    model, config = load(run.folder)
+    rows = tables["cases"]["split"] == "validation"
+    kept = only(tables, rows)
+    found = distance(model(to_graphs(kept, config)), targets_of(kept["cases"], config))
+    said = [point["validation"] for point in run.curve]
+    assert max(said) == pytest.approx(-found.item(), rel=1e-4)
+
+
+def test_it_hears_what_bonds_carry(tables, model):
+    one, other = (estimates(model, t) for t in (tables, with_bonds_swapped(tables)))
+    bonded = tables["cases"]["case"].isin(tables["edges"]["case"]).to_numpy()
+    assert (np.abs(one - other).max(axis=1) > 1e-6)[bonded].mean() > 0.9
+    np.testing.assert_allclose(one[~bonded], other[~bonded], rtol=1e-5)
+
+
+def test_the_order_of_the_rows_plays_no_part(tables, model):
+    shuffled = {
+        name: table if name == "cases" else table.sample(frac=1, random_state=0)
+        for name, table in tables.items()
+    }
+    np.testing.assert_allclose(estimates(model, shuffled), estimates(model, tables), rtol=1e-4)
+    one, other = (TASK.describe(tables, TASK.requests(t)) for t in (tables, shuffled))
+    pd.testing.assert_frame_equal(one, other)
+    nodes = [json.loads(g)["nodes"] for g in TASK.requests(shuffled)["graph"]]
+    assert nodes == [json.loads(g)["nodes"] for g in TASK.requests(tables)["graph"]]
+
+
+def test_a_description_has_the_sizes_and_the_means(tables):
+    last = TASK.describe(tables, TASK.example(tables)).iloc[-1]
+    case = tables["cases"]["case"].iloc[-1]
+    nodes, edges = (t[t["case"] == case] for t in (tables["nodes"], tables["edges"]))
+    assert (last["nodes"], last["edges"]) == (len(nodes), len(edges))
+    assert last["nodes carbon"] == pytest.approx(nodes["carbon"].mean())
+    assert last["edges long"] == pytest.approx(edges["long"].mean())
+
+
+def test_a_graph_is_the_same_whatever_its_nodes_are_called_and_another_with_other_bonds(tables):
+    nodes, edges, plain = tables["nodes"], tables["edges"], TASK.fingerprint(tables)
+    last = nodes.groupby("case")["node"].max()
+    backwards = {
+        **tables,
+        "nodes": nodes.assign(node=nodes["case"].map(last) - nodes["node"]),
+        "edges": edges.assign(
+            source=edges["case"].map(last) - edges["target"],
+            target=edges["case"].map(last) - edges["source"],
+        ),
+    }
+    assert TASK.fingerprint(backwards).equals(plain)
+    first = ~edges.duplicated("case")  # one bond of each graph becomes one of the other kind
+    other = edges.assign(**{kind: (edges[kind] - first).abs() for kind in ("long", "short")})
+    changed = TASK.fingerprint({**tables, "edges": other})["fingerprint"]
+    bonded = tables["cases"]["case"].isin(edges["case"])
+    assert ((changed != plain["fingerprint"]) == bonded).all()
+
+
+def test_a_perturbed_molecule_lacks_a_twentieth_of_the_bonds_and_nothing_else(tables):
+    worse = TASK.perturb(tables, 0)
+    assert len(worse["edges"]) == round(0.95 * len(tables["edges"]))
+    assert all(worse[name] is tables[name] for name in tables if name != "edges")
 
 
 def test_the_targets_of_test_graphs_change_nothing(tables, settings, model, tmp_path):
@@ -188,6 +291,21 @@ def test_the_baseline_counts_and_is_blind_to_how_nodes_are_joined(tables):
     assert len(TASK.baseline(tables)) == len(tables["cases"])
 
 
+def test_the_baseline_is_chosen_on_validation_alone(tables, monkeypatch):
+    cases, found = tables["cases"], TASK.baseline(tables)["score"]
+    test = cases["split"] == "test"
+    hidden = cases.assign(target=cases["target"].where(~test, cases["target"].iloc[0]))
+    assert TASK.baseline({**tables, "cases": hidden})["score"][~test].equals(found[~test])
+    if metric(tables) == "-|error|":
+        assert (found <= 0).all()
+        return
+    rows, each = cases["split"] == "validation", []
+    for penalty in blind.PENALTIES:
+        monkeypatch.setattr(blind, "PENALTIES", [penalty])
+        each.append(TASK.baseline(tables)["score"][rows].mean())
+    assert found[rows].mean() == max(each) > min(each)
+
+
 @pytest.mark.parametrize(
     ("graph", "message"),
     [
@@ -209,6 +327,29 @@ def test_a_request_whose_edge_ends_nowhere_is_refused(model):
         ValueError, match=r"row 0: an edge joins two of its 1 nodes; not so \[0\.0, 5\.0\]"
     ):
         TASK.answer(model)(pd.DataFrame({"graph": [json.dumps(graph)]}))
+
+
+def test_the_worst_answers_are_drawn_first_with_what_was_said_and_what_is(
+    tables, tmp_path, monkeypatch
+):
+    drawn, cases = [], tables["cases"]
+    monkeypatch.setattr(
+        molecule_pictures, "draw_graph", lambda axis, _, case: drawn.append((case, axis))
+    )
+    test = cases.index[cases["split"] == "test"][:3]
+    if metric(tables) == "accuracy":
+        found = pd.DataFrame({"label": cases["target"], "confidence": 0.9})
+        other = {"class 0": "class 1", "class 1": "class 0"}
+        found.loc[test, "label"] = cases["target"][test].map(other)
+        found.loc[test, "confidence"] = [0.6, 0.8, 0.7]
+        said = [f"{found['label'][i]} said, {cases['target'][i]} is" for i in test]
+    else:
+        found = pd.DataFrame({"value": cases["target"]})
+        found.loc[test, "value"] += [1, -3, 2]
+        said = [f"{found['value'][i]:.2f} said, {cases['target'][i]:.2f} is" for i in test]
+    molecule_pictures.draw_wrong(tables, found, tmp_path / "wrong.png")
+    worst = [(case, axis.get_title()) for case, axis in drawn[:3]]
+    assert worst == [(cases["case"][test[i]], said[i]) for i in (1, 2, 0)]
 
 
 def test_the_same_model_draws_the_same_bytes(tables, model, tmp_path):

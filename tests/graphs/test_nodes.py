@@ -4,14 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import torch.nn.functional as F
 from matplotlib.figure import Figure
 
 from hour9.engine.checkpoint import Checkpoint
+from hour9.engine.fit import Batch
 from hour9.engine.run import Run
 from hour9.engine.settings import Settings, load_settings
-from hour9.graphs import lesson, nodes
+from hour9.graphs import lesson, nodes, pictures
+from hour9.graphs.gcn import normalised_adjacency, smoothed
 from hour9.graphs.lesson import Lesson, disagreement
-from hour9.graphs.nodes import TASK, alike, build, labelled, surroundings
+from hour9.graphs.nodes import TASK, Everyone, alike, build, labelled, mark, surroundings
 from hour9.graphs.pictures import draw_embeddings
 from hour9.graphs.settings import Gat, Gcn, Mpnn
 from hour9.graphs.tables import Graph, UnknownNode
@@ -118,9 +121,11 @@ def dirty(tables: Tables, name: str, column: str, value: object) -> Tables:
         ("edges", "source", -1),
         ("edges", "distance", float("nan")),
         ("edges", "distance", -0.5),
+        ("edges", "distance", 1e7),
         ("features", "node", 10**6),
         ("features", "value", float("nan")),
         ("features", "value", float("inf")),
+        ("features", "value", 1e7),  # a broken unit
         ("features", "value", 0.0),  # a zero stands for itself by its absence
         ("features", "feature", -1),
         ("features", "feature", 2 * 10**9),  # would be a matrix of as many columns
@@ -147,6 +152,13 @@ def test_an_edge_that_stands_twice_or_backwards_or_on_itself_breaks_the_contract
         again = pd.concat([edges, wrong], ignore_index=True)
         with pytest.raises(DataRejected, match="edges"):
             check(TASK, {**tables, "edges": again})
+
+
+@pytest.mark.parametrize("name", ["nodes", "features", "cases"])
+def test_a_row_that_stands_twice_breaks_the_contract(tables, name):
+    again = pd.concat([tables[name], tables[name].iloc[[-1]]], ignore_index=True)
+    with pytest.raises(DataRejected, match=rf"{name}\.\w*node"):
+        check(TASK, {**tables, name: again})
 
 
 @pytest.mark.parametrize("name", ["nodes", "features", "edges", "cases"])
@@ -229,28 +241,97 @@ def test_answers_disagree_by_their_distance_from_their_mean_made_surer(views, ex
     torch.testing.assert_close(disagreement(logits), torch.tensor(expected))
 
 
-@pytest.mark.parametrize("architecture", ["gcn", "gat", "mpnn"])
-@pytest.mark.parametrize("consistency", [0.0, 1.0])
-def test_only_consistency_learns_from_what_no_labelled_node_hears(architecture, consistency):
-    """Nodes 0 - 1 and 2 - 3, each with a feature of its own; node 0 alone has a label."""
+def lesson_on(asked: int, architecture: str = "gcn", **settings: float) -> tuple[Lesson, Batch]:
+    """Nodes 0 - 1 and 2 - 3, each with a feature of its own; one alone has a label."""
     node = [0, 1, 2, 3]
-    case = {"case": ["0"], "node": [0], "split": ["train"], "target": [1]}
+    case = {"case": [str(asked)], "node": [asked], "split": ["train"], "target": [1]}
     tables = {
         "nodes": pd.DataFrame({"node": node}),
         "features": pd.DataFrame({"node": node, "feature": node, "value": 1.0}),
         "edges": pd.DataFrame({"source": [0, 2], "target": [1, 3], "distance": 1.0}),
         "cases": pd.DataFrame(case),
     }
-    settings = SETTINGS[architecture].model_copy(
-        update={"consistency": consistency, "l2": 0.0, "feature_dropout": 0.0}
-    )
+    chosen = SETTINGS[architecture].model_copy(update={"feature_dropout": 0.0, **settings})
     torch.manual_seed(0)
     shape = {"features": 4, "edge_features": 1, "classes": 2}
-    graph, model = Graph.of(tables), build({"settings": settings.model_dump(), **shape})
+    graph, model = Graph.of(tables), build({"settings": chosen.model_dump(), **shape})
     around, known = surroundings(graph, architecture), labelled(graph, tables["cases"], "train")
-    Lesson(settings, around, model, known).loss(model, known).backward()
-    learnt = model.first.weight.grad.abs().sum(dim=1) > 0  # of each feature's weights
+    return Lesson(chosen, around, model, known), known
+
+
+@pytest.mark.parametrize("architecture", ["gcn", "gat", "mpnn"])
+@pytest.mark.parametrize("consistency", [0.0, 1.0])
+def test_only_consistency_learns_from_what_no_labelled_node_hears(architecture, consistency):
+    lesson, known = lesson_on(0, architecture, consistency=consistency, l2=0.0)
+    lesson.loss(lesson.model, known).backward()
+    learnt = lesson.model.first.weight.grad.abs().sum(dim=1) > 0  # of each feature's weights
     assert learnt.tolist() == [True, True, consistency > 0, consistency > 0]
+
+
+@pytest.mark.parametrize("consistency", [0.0, 1e-9])
+def test_a_label_is_told_of_its_own_node(consistency):
+    lesson, known = lesson_on(3, consistency=consistency, l2=0.0)
+    answers = lesson.model.eval()(lesson.around.field(np.arange(4), [0, 0]))
+    expected = F.cross_entropy(answers[[3]], known["target"])
+    torch.testing.assert_close(lesson.loss(lesson.model, known), expected)
+
+
+def test_l2_is_a_penalty_on_half_the_squares_of_the_first_weights():
+    (plain, known), (penalised, _) = lesson_on(0, l2=0.0), lesson_on(0, l2=1.0)
+    more = penalised.loss(penalised.model.eval(), known) - plain.loss(plain.model.eval(), known)
+    torch.testing.assert_close(more, plain.model.first.weight.square().sum() / 2)
+
+
+def test_an_epoch_is_marked_by_its_accuracy_less_a_tenth_of_its_surprise():
+    shares = torch.tensor([[0.8, 0.2], [0.6, 0.4], [0.5, 0.5]])
+    known = {"position": torch.tensor([0, 1]), "target": torch.tensor([0, 1])}
+    expected = 0.5 + 0.1 * (np.log(0.8) + np.log(0.4)) / 2
+    assert mark(shares, known) == pytest.approx(expected)
+
+
+def test_answers_are_smoothed_as_the_settings_ask(tables):
+    graph = Graph.of(tables)
+    around = surroundings(graph, "gcn")
+    shape = {"features": around.features.width, "classes": 10}
+    torch.manual_seed(0)
+    model = build({"settings": SETTINGS["gcn"].model_dump(), **shape}).eval()
+    plain, smooth = (
+        Everyone(SETTINGS["gcn"].model_copy(update={"smoothing": s}), around, graph).shares(model)
+        for s in (0.0, 0.8)
+    )
+    adjacency = normalised_adjacency(graph.edges, len(graph.nodes))
+    torch.testing.assert_close(smooth, smoothed(plain, adjacency, 0.8))
+    assert (smooth - plain).abs().max() > 1e-4
+
+
+def test_a_large_graph_is_answered_for_in_parts_as_at_once(tables, model, monkeypatch):
+    whole = TASK.score(model, tables)
+    monkeypatch.setattr(nodes, "LARGE", 100)
+    parts = TASK.score(model, tables)
+    np.testing.assert_allclose(parts["confidence"], whole["confidence"], rtol=1e-5)
+    assert parts["score"].equals(whole["score"])
+
+
+def test_only_the_mpnn_hears_how_long_edges_are_in_the_units_of_its_training(
+    tables, settings, model
+):
+    longer = tables["edges"].assign(distance=3 * tables["edges"]["distance"])
+    before, after = (
+        TASK.score(model, {**tables, "edges": edges})["confidence"]
+        for edges in (tables["edges"], longer)
+    )
+    moved = (before - after).abs().max() > 1e-4
+    assert moved == (settings.architecture == "mpnn")
+
+
+def test_the_baseline_learns_from_train_alone_and_is_chosen_without_test(tables):
+    cases, scores = tables["cases"], TASK.baseline(tables)["score"]
+    means = scores.groupby(cases["split"]).mean()
+    assert means["train"] > means["validation"] > 0.5  # of ten classes
+    assert means["test"] > 0.5
+    test = cases["split"] == "test"
+    hidden = cases.assign(target=cases["target"].where(~test, 0))
+    assert TASK.baseline({**tables, "cases": hidden})["score"][~test].equals(scores[~test])
 
 
 def test_consistency_makes_one_step_of_all_labelled_nodes(tables, tmp_path):
@@ -312,18 +393,35 @@ def test_nodes_with_the_same_features_are_the_same_whatever_their_edges(tables):
     assert by_case[of[first]] == by_case[of[second]]
 
 
-def test_its_picture_says_how_many_answers_are_wrong(tables, model, tmp_path, monkeypatch):
-    titles = []
-    monkeypatch.setattr(nodes, "draw_embeddings", lambda *args: titles.append(args[-1]) or Figure())
+def test_its_picture_has_the_answers_beside_the_labels_and_says_how_many_are_wrong(
+    tables, model, tmp_path, monkeypatch
+):
+    given = []
+    monkeypatch.setattr(nodes, "draw_embeddings", lambda *args: given.extend(args) or Figure())
     TASK.draw(model, tables, tmp_path)
-    test = TASK.score(model, tables)["score"][tables["cases"]["split"] == "test"]
-    assert titles[0].endswith(f"{(test == 0).sum()} of {len(test)}")
+    cases = tables["cases"][tables["cases"]["split"] == "test"]
+    _, labels, answered, title = given
+    assert labels.tolist() == cases["target"].tolist()
+    assert answered.tolist() == TASK.answer(model)(cases[["node"]])["label"].tolist()
+    assert title.endswith(f"{(labels != answered).sum()} of {len(cases)}")
     assert len(list(tmp_path.glob("*.png"))) == 1
 
 
 def test_a_single_node_is_drawn_too():
     figure = draw_embeddings(np.ones((1, 5), np.float32), np.array([3]))
     assert len(figure.axes[0].collections[0].get_offsets()) == 1
+
+
+def test_of_many_nodes_those_that_are_shown_keep_their_classes(monkeypatch):
+    monkeypatch.setattr(pictures, "SHOWN", 12)
+    draw = np.random.default_rng(1)
+    labels = draw.integers(0, 2, 60)
+    vectors = np.stack([100.0 * labels, draw.random(60)], axis=1).astype(np.float32)
+    *classes, _ = draw_embeddings(vectors, labels).axes[0].collections
+    one, other = (np.asarray(points.get_offsets()) for points in classes)
+    assert len(one) + len(other) == 12
+    apart = np.linalg.norm(one.mean(axis=0) - other.mean(axis=0))
+    assert apart > 2 * max(np.ptp(one, axis=0).max(), np.ptp(other, axis=0).max()) / 2
 
 
 def test_a_ring_has_the_colour_of_the_wrong_answer():

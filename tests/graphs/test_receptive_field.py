@@ -89,6 +89,16 @@ def test_a_node_hears_itself_and_at_most_so_many_others_all_of_them_neighbours(p
     assert torch.equal(heard.diagonal(), whole.diagonal())
 
 
+def test_the_first_number_of_neighbours_is_the_first_layers(pair):
+    _, graph = pair
+    seen = graph.field(np.arange(N), [1, 3], np.random.default_rng(0))
+    others = []
+    for hop in seen.hops:
+        rows = torch.arange(hop.shape[0])
+        others.append(int((hop.matrix.dense()[rows] != 0).fill_diagonal_(False).sum(1).max()))
+    assert others == [1, 3]
+
+
 def test_a_sum_over_drawn_neighbours_is_right_on_average():
     """Within five standard errors of the sum over all, at each node and number."""
     torch.manual_seed(0)

@@ -1,5 +1,6 @@
 """PyG's Set2Set is the oracle of the read-out; that of the edge network stands in test_pyg."""
 
+import pytest
 import torch
 from hypothesis import given
 from tests.graphs.test_batches import D, F, joined, lists_of_graphs, one_graph
@@ -56,3 +57,34 @@ def test_the_attention_of_each_graph_sums_to_one(alone):
     assert (share > 0).all()
     ones = torch.ones(len(graphs), 1, dtype=torch.float64)
     torch.testing.assert_close(graphs.members @ share[:, None], ones)
+
+
+def test_a_node_hears_as_many_edges_far_as_there_are_rounds():
+    path = [(i, i + 1) for i in range(4)]
+    graph, changed, model = one_graph(5, path), one_graph(5, path), network()
+    changed.x[0] += 1
+    moved = (model.nodes(changed) != model.nodes(graph)).any(dim=1)
+    assert moved.tolist() == [True, True, True, False, False]
+
+
+def test_a_node_whose_gate_is_shut_keeps_what_it_knew():
+    graph, model = one_graph(3, [(0, 1), (1, 2)]), network()
+    model.keep.bias_ih.data[6:12] = 100  # of the GRU's update gate: z is 1
+    torch.testing.assert_close(model.nodes(graph), model.embed(graph.x).relu())
+
+
+@pytest.mark.parametrize("part", ["hidden", "output"])
+def test_dropout_before_each_layer_of_the_read_out_varies_in_training_only(part):
+    model, graph = network().train(), one_graph(3, [(0, 1), (1, 2)])
+    model.dropout = 0.5
+    zeros: list[int] = []
+    layer = getattr(model, part)
+    layer.register_forward_pre_hook(lambda _, inputs: zeros.append(int((inputs[0] == 0).sum())))
+    for _ in range(8):
+        model(graph)
+    assert len(set(zeros)) > 1
+    model.eval()
+    zeros.clear()
+    for _ in range(8):
+        model(graph)
+    assert len(set(zeros)) == 1

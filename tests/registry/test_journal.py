@@ -1,5 +1,6 @@
 """The journal, on a real registry: one winner for each entry, and a chain that shows its breaks."""
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -115,9 +116,13 @@ def test_two_that_say_the_same_at_the_same_moment_are_still_two(client):
         append(replace(FIRST, token="b"), None)
 
 
-def test_an_entry_made_unreadable_is_a_break_and_no_crash(client):
+@pytest.mark.parametrize("harm", ["{", "numbered by a word"])
+def test_an_entry_made_unreadable_is_a_break_and_no_crash(client, harm):
     write(client, 3)
-    client.set_registered_model_tag("toy.journal.0002", ENTRY, "{")
+    if harm != "{":
+        said = json.loads(entries("toy")[1].text())
+        harm = json.dumps(said | {"number": "2"})
+    client.set_registered_model_tag("toy.journal.0002", ENTRY, harm)
     client.set_registered_model_tag("toy", journal.HEAD, "many")
     assert breaks("toy") == ["entries 2 to 2 of toy are gone or unreadable"]
     assert [entry.number for entry in entries("toy")] == [1, 3]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mlflow import MlflowClient
+from mlflow import MlflowClient, MlflowException
 from safetensors.numpy import save_file
 from tests.conftest import TREE, copy_project, stages_of, stay_in
 
@@ -174,6 +175,57 @@ def test_a_crash_between_journal_and_aliases_is_repaired_by_the_next_call(client
     assert aliases(client) == {"champion": "1"}
     assert "follow the journal" in guard("taxi")
     assert aliases(client) == {"champion": "2", "previous": "1"}
+
+
+def test_a_rollback_that_was_cut_off_is_finished_and_not_turned_back(client, monkeypatch):
+    promote("taxi", "1", reason="the first")
+    promote("taxi", "2")
+    with monkeypatch.context() as crash:
+        crash.setattr(promotion, "settle", lambda *_: journal.entries("taxi")[-1])
+        rollback("taxi", "it drove into a wall")
+    assert aliases(client) == {"champion": "2", "previous": "1"}
+    assert rollback("taxi").why == "it drove into a wall"
+    assert aliases(client) == {"champion": "1", "previous": "2"}
+    assert len(journal.entries("taxi")) == 3
+
+
+def test_a_run_that_takes_no_copy_of_the_journal_stops_no_promotion(client, monkeypatch, capsys):
+    def full(*_: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(MlflowClient, "log_text", full)
+    promote("taxi", "2")
+    assert aliases(client) == {"champion": "2"}
+    assert "takes no copy of the journal's entry: no space left" in capsys.readouterr().err
+
+
+def test_a_registry_that_does_not_answer_is_not_an_empty_one(client, monkeypatch, capsys):
+    def silent(*_: object) -> None:
+        raise MlflowException("Max retries exceeded")
+
+    with monkeypatch.context() as cut:
+        cut.setattr(MlflowClient, "get_registered_model", silent)
+        for command in (["promote", "taxi"], ["predict", "taxi", "{}"]):
+            assert main(command) == 1
+            assert capsys.readouterr().err == "Max retries exceeded\n"
+
+
+def test_a_champion_set_by_hand_whose_package_is_damaged_is_put_back(client, damaged):
+    promote("taxi", "2")
+    client.set_registered_model_alias("taxi", "champion", "1")
+    assert "is not whole" in guard("taxi")
+    assert aliases(client) == {"champion": "2"}
+
+
+@pytest.fixture
+def damaged(client):
+    """Version 1, whose gates are cut off in the middle until the test's end."""
+    source = Path(client.get_model_version("taxi", "1").source.removeprefix("file://"))
+    (file,) = source.rglob("gates.json")
+    kept = file.read_bytes()
+    file.write_bytes(kept[:40])
+    yield
+    file.write_bytes(kept)
 
 
 def test_an_alias_set_by_hand_on_a_worse_version_is_put_back_and_the_version_says_why(client):
@@ -354,6 +406,29 @@ def test_other_data_makes_a_version_stale(client, two_versions):
         cases.write_bytes(kept)
 
 
+def test_a_version_whose_source_was_changed_since_is_stale(client):
+    kept = Path("params.yaml").read_text()
+    set_params(["tasks.taxi.source.seed=7"])
+    try:
+        with pytest.raises(Refused, match="stale: DVC would run ingest@taxi again"):
+            promote("taxi", "2")
+    finally:
+        Path("params.yaml").write_text(kept)
+
+
+def test_where_the_data_are_gone_no_gate_that_needs_them_passes(client):
+    promote("taxi", "1", reason="the first")
+    Path("data/taxi").rename("data/kept")
+    try:
+        with pytest.raises(Refused) as refused:
+            promote("taxi", "2")
+    finally:
+        Path("data/kept").rename("data/taxi")
+    for gate in ("champion", "latency"):
+        said = rf"{gate} hold: version \d cannot be compared: data/taxi holds no cases"
+        assert re.search(said, str(refused.value))
+
+
 def test_a_champion_that_cannot_be_loaded_holds(client):
     promote("taxi", "1", reason="the first")
     version = client.get_model_version("taxi", "1")
@@ -483,6 +558,15 @@ def test_status_shows_what_promote_judged_beside_the_other_gates(client, capsys)
     assert row["aliases"] == ["challenger", "champion"]
 
 
+def test_while_a_stage_runs_nobody_says_that_nothing_is_stale(client, capsys, monkeypatch):
+    def busy() -> None:
+        raise dag.Busy("a stage is running")
+
+    monkeypatch.setattr(dag, "survey", busy)
+    assert main(["status", "--json"]) == 0
+    assert {row["stale"] for row in json.loads(capsys.readouterr().out)} == {None}
+
+
 def test_a_monitor_over_a_real_version_says_fine_watch_and_retrain(client, capsys, tmp_path):
     task = load_task("taxi")
     version = packages.load(client.get_model_version("taxi", "2"))
@@ -553,6 +637,7 @@ def test_what_the_cache_lost_is_restored_from_the_registry(client, capsys):
     assert [dvc_md5(folder) for folder in folders] == before
     assert main(["restore", f"taxi/{newest}"]) == 0
     assert "lacks nothing" in capsys.readouterr().out
+    dvc("commit", "-q", "-f", "ingest@taxi", "validate@taxi")  # into the cache again
 
 
 def test_what_a_stash_names_is_no_garbage(client, capsys):
@@ -570,6 +655,10 @@ def test_what_a_stash_names_is_no_garbage(client, capsys):
         lock.write_text(content)
         git(*AUTHOR, "stash", "push", "-q", "--", "dvc.lock")
         assert cleaned() == before
+        lock.write_text("another")
+        git(*AUTHOR, "stash", "push", "-q", "--", "dvc.lock")
+        assert cleaned() == before
+        git("stash", "drop", "-q")
         git("stash", "drop", "-q")
         assert cleaned() != before
     finally:
@@ -600,6 +689,23 @@ def test_clean_keeps_what_a_version_of_a_task_names_that_params_no_longer_has(cl
         client.delete_registered_model("gone")
 
 
+def test_clean_keeps_what_may_be_of_today_where_the_outs_are_not_here(client):
+    assert [freed.name for freed in cleaning.artifacts()] == [
+        f"taxi/{number} (taxi-qlearning)" for number in not_of_today(client)
+    ]
+    Path("models/taxi").rename("models/kept")
+    try:
+        assert cleaning.artifacts() == []
+    finally:
+        Path("models/kept").rename("models/taxi")
+
+
+def not_of_today(client) -> list[str]:
+    today = versions.judged("taxi", "taxi-qlearning").identity
+    found = versions.versions_by_identity("taxi")
+    return sorted(str(v.version) for identity, v in found.items() if identity != today)
+
+
 def test_clean_deletes_what_it_named_and_nothing_else(client, capsys):
     """The last test: version 1, never promoted, loses its package."""
     stale = Path(".hour9/checkpoints/taxi-qlearning/0123")
@@ -623,6 +729,7 @@ def test_clean_deletes_what_it_named_and_nothing_else(client, capsys):
     assert not Path(one.source.removeprefix("file://")).exists()
     assert one.tags["hour9.verdict"]
     assert one.tags["hour9.cleaned"]
+    assert one.tags["hour9.identity"] not in versions.versions_by_identity("taxi")  # made anew
     with packages.unpack(two) as package:
         assert packages.check_bytes(two, package) == []
     assert [dvc_md5(Path(n)) for n in ("data/taxi", "models/taxi", "reports/taxi")] == outs

@@ -1,12 +1,15 @@
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient, MlflowException
+from tests.conftest import ROOT
 
 from hour9.params import Refused
 from hour9.registry import tracking
+from hour9.registry.lineage import git_state
 from hour9.registry.tracking import TrainingRun, experiment
 
 SETTINGS = {"task": "toy", "seed": 0}
@@ -23,6 +26,22 @@ def test_many_first_users_of_a_fresh_store_make_one_database_and_one_experiment(
     answers = [user.communicate() for user in users]
     assert [user.returncode for user in users] == [0] * 4, answers
     assert len({said for said, _ in answers}) == 1
+
+
+def test_a_file_that_git_is_told_not_to_show_makes_the_tree_dirty_all_the_same(project):
+    def git(*arguments: str) -> None:
+        subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@t", *arguments], check=True)
+
+    shutil.copy(ROOT / ".gitignore", ".")
+    git("init", "-q")
+    git("add", "--all")
+    git("commit", "-qm", "all")
+    git("config", "status.showUntrackedFiles", "no")
+    assert git_state()["git_dirty"] == "false"
+    Path("src/hour9/extra.py").touch()
+    assert git_state()["git_dirty"] == "true"
+    Path(".git/index").write_text("no index")
+    assert git_state()["git_dirty"] == "unknown"
 
 
 def test_a_moved_project_does_not_write_where_it_was(client, project, monkeypatch):

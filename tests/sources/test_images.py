@@ -174,3 +174,19 @@ def test_a_place_without_images_is_refused(tmp_path):
         read(tmp_path / "nowhere")
     with pytest.raises(ImagesRefused, match="neither idx files"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("mode", ["1", "LA"])
+def test_black_and_white_and_grey_that_is_seen_through_are_grey(tmp_path, mode):
+    (tmp_path / "a").mkdir()
+    Image.new("L", (3, 2), 255).convert(mode).save(tmp_path / "a/1.png")
+    row = read(tmp_path).iloc[0]
+    assert (row["colours"], row["pixels"]) == (1, b"\xff" * 6)
+
+
+def test_idx_files_may_be_named_for_validation(digits):
+    for kind, last in (("images-idx3", ".gz"), ("labels-idx1", "")):
+        copy = (digits / f"t10k-{kind}-ubyte{last}").read_bytes()
+        (digits / f"val-{kind}-ubyte{last}").write_bytes(copy)
+    table = read(digits)
+    assert table["split"].value_counts().to_dict() == {"train": 20, "validation": 3, "test": 3}

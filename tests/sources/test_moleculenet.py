@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hour9.sources.moleculenet import read_arrays, read_molecules
+from hour9.sources.moleculenet import deal, read_arrays, read_molecules
 from hour9.sources.tudataset import BadFile
 
 ESOL = Path(os.environ.get("HOUR9_SHARED", "../shared")) / "data/moleculenet/graphs_npz/esol.npz"
@@ -52,6 +52,22 @@ def test_what_varies_has_columns_and_a_bond_stands_once(tmp_path):
     assert nodes["hydrogens.4"].tolist() == [0, 0, 0, 1, 0, 0, 0]
     assert not [name for name in nodes if name.startswith(("charge", "aromatic"))]
     assert tables["cases"]["target"].tolist() == [1.1, -0.9, 1.2]
+
+
+def test_a_bond_has_its_own_columns():
+    double = arrays()
+    double["edge_attr"][[2, 3], 0] = 2  # C-O of the first ethanol, either way
+    edges = read_molecules(double, seed=0)["edges"]
+    assert edges["order.double"].tolist() == [0, 1, 0, 0]
+    assert edges["order.single"].tolist() == [1, 0, 1, 1]
+
+
+def test_the_same_molecule_is_in_one_split_and_the_shares_are_eight_one_one():
+    split = deal(np.arange(200) % 100, seed=0)
+    assert (split[:100] == split[100:]).all()
+    counts = dict(zip(*np.unique(split, return_counts=True), strict=True))
+    assert counts == {"train": 160, "validation": 20, "test": 20}
+    assert (deal(np.arange(200) % 100, seed=1) != split).any()
 
 
 @pytest.mark.skipif(not ESOL.exists(), reason=f"there is no {ESOL}")

@@ -53,3 +53,7 @@ def test_texts_without_splits_cannot_be_kept_apart(tmp_path):
     path.write_text("good\t1\nbad\t0\n")
     with pytest.raises(TextRefused, match="apart"):
         labelled_texts(Source(kind="path", root=str(path), apart=True))
+
+
+def test_every_text_that_shares_a_word_is_looked_at():
+    assert parts_of(["a dull film"], ["A film, a dull one.", "It is a dull film."]) == [True]

@@ -1,3 +1,4 @@
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -47,6 +48,14 @@ def test_each_case_is_tested_in_one_of_the_folds_each_with_equal_shares_of_the_c
         assert sorted(target[fold == "test"]) == ["a"] * 2 + ["b"] * 4
     assert (in_folds(target, 0, seed=1) == folds[0]).all()
     assert (in_folds(target, 0, seed=2) != folds[0]).any()
+
+
+def test_folds_of_groups_keep_each_together_and_have_equal_shares_of_the_classes():
+    target, group = pd.Series(["a", "a", "b", "b", "b", "b"] * 20), np.arange(120) // 2
+    for fold in range(FOLDS):
+        found = in_folds(target, fold, 1, group)
+        assert (found[::2] == found[1::2]).all()
+        assert sorted(target[found == "test"]) == ["a"] * 4 + ["b"] * 8
 
 
 def test_what_cannot_be_dealt_in_folds_is_refused():

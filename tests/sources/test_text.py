@@ -3,6 +3,7 @@
 import gzip
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -231,6 +232,14 @@ def test_the_splits_of_a_hub_without_labels_are_left_out():
     table = settle(parts, seed=0)
     assert table.loc[table["split"] == "test", "case"].tolist() == ["validation:0"]
     assert set(table["label"]) == set(LABEL_WORDS.values())
+
+
+def test_a_hub_may_number_its_labels_the_other_way_round():
+    class Reversed(Rows):
+        features = {"label": SimpleNamespace(names=["pos", "neg"])}  # noqa: RUF012
+
+    part = of_dataset("train", Reversed(sentence=["a", "b"], label=[0, 1]))
+    assert part.table["label"].tolist() == ["positive", "negative"]
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs the real sets in ../shared/data")

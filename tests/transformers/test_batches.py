@@ -89,3 +89,17 @@ def test_padding_is_masked():
     batch = collate([[7, 8, 9], [5]])
     assert batch["tokens"].tolist() == [[7, 8, 9], [5, 0, 0]]
     assert batch["mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
+
+
+def test_a_saved_tokenizer_that_pads_does_not_pad_here(tiny_bert, tmp_path):
+    known = read_tokenizer(tiny_bert)
+    expected = encode(known, TEXTS)
+    known.enable_padding(length=40)
+    known.save(str(tmp_path / "tokenizer.json"))
+    assert encode(read_tokenizer(tmp_path), TEXTS) == expected
+
+
+def test_a_tokenizer_that_tells_capitals_apart_still_does(tiny_bert, tmp_path):
+    (tmp_path / "vocab.txt").write_bytes((tiny_bert / "vocab.txt").read_bytes())
+    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false}')
+    assert read_tokenizer(tmp_path).encode("The film").tokens == ["[CLS]", "[UNK]", "film", "[SEP]"]

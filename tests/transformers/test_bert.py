@@ -145,3 +145,22 @@ def test_a_tokenizer_without_a_normalizer_gets_one():
     plain = BertWordPieceTokenizer(vocab={mark: i for i, mark in enumerate(MARKS)})._tokenizer
     plain.normalizer = None
     assert rejoined(plain).normalizer.normalize_str("I wo n't -LRB-") == "I won't ("
+
+
+def test_a_bert_drops_what_bert_dropped(tiny_bert):
+    """A tenth of the features and of the attention (Devlin et al. 2019, appendix A.2)."""
+    layer = trainable_bert(tiny_bert, 2).encoder.shape.layer
+    assert (layer.dropout, layer.attention_dropout) == (0.1, 0.1)
+
+
+def test_a_fine_tuned_model_reads_what_the_treebank_took_apart(classifier):
+    taken_apart, written = encode(classifier.tokenizer, ["It wo n't bore", "It won't bore"])
+    assert taken_apart == written
+
+
+def test_the_step_sizes_of_the_layers_reach_the_training(make_run, model_folder, tmp_path):
+    run = make_run(tmp_path)
+    run.settings = run.settings.model_copy(update={"layer_decay": 1.0})
+    fine_tune(run, ["negative", "positive"])
+    alike, falling = (load_file(f / "model.safetensors") for f in (run.folder, model_folder))
+    assert not torch.equal(alike["encoder.positions.weight"], falling["encoder.positions.weight"])

@@ -90,3 +90,26 @@ def test_it_learns_to_tell_two_words_apart(tiny_bert):
         optimizer.step()
     classifier = EncoderClassifier(model, tokenizer, ("negative", "positive"))
     assert classifier.predict(tokens).argmax(axis=1).tolist() == [0, 1] * 8
+
+
+def test_validation_chooses_the_epoch_and_teaches_nothing(make_run, tmp_path):
+    """Of one epoch there is no choice: with other labels the same weights, and another score."""
+    honest, lied = make_run(tmp_path / "honest"), make_run(tmp_path / "lied")
+    cases = lied.tables["cases"]
+    other = cases["target"].map({"negative": "positive", "positive": "negative"})
+    targets = cases["target"].mask(cases["split"] == "validation", other)
+    lied.tables = {**lied.tables, "cases": cases.assign(target=targets)}
+    for run in (honest, lied):
+        run.settings = run.settings.model_copy(update={"epochs": 1})
+        sentiment.train(run)
+    first, second = ((run.folder / "model.safetensors").read_bytes() for run in (honest, lied))
+    assert first == second
+    assert honest.curve[-1]["validation"] == 1 - lied.curve[-1]["validation"] != 0.5
+
+
+def test_what_the_head_reads_is_dropped_in_training(classifier):
+    model = EncoderHead(classifier.model.encoder.eval(), 2)  # the encoder itself drops nothing
+    x, mask = torch.randn(1, 4, 16), torch.ones(1, 4)
+    assert not torch.equal(model.answer(x, mask), model.answer(x, mask))
+    model.eval()
+    assert torch.equal(model.answer(x, mask), model.answer(x, mask))

@@ -42,3 +42,8 @@ def test_its_vocabulary_is_learned_from_train_alone(tables, trained):
     vocabulary = load_classifier(trained.folder).tokenizer.get_vocab()
     assert unseen
     assert len([word for word in unseen if word in vocabulary]) < len(unseen) / 10
+
+
+def test_the_dropout_of_the_settings_reaches_the_model(trained):
+    shape = load_classifier(trained.folder).model.encoder.shape
+    assert shape.layer.dropout == trained.settings.dropout == 0.1

@@ -5,10 +5,19 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from hour9.transformers import sentiment
 from hour9.transformers.classifier import load_classifier
-from hour9.transformers.explain import NoExplanation, by_word, explained_words, masked
+from hour9.transformers.explain import (
+    AGAINST,
+    FOR,
+    NoExplanation,
+    by_word,
+    explained_words,
+    masked,
+    write_words,
+)
 
 TEXT = "Although the acting felt superb, I found the film very tedious."
 
@@ -82,3 +91,11 @@ def test_a_registered_version_explains_with_its_own_code(model_folder):
         version = Candidate()
         version.load_context(context)
         assert [word for word, _ in version.explain(TEXT)] == TEXT.split()
+
+
+def test_green_speaks_for_the_answer_and_red_against_it():
+    axis = Figure().subplots()
+    write_words(axis, [("good", 2.0), ("bad", -1.0)], height=0.0)
+    good, bad = (text.get_bbox_patch().get_facecolor() for text in axis.texts)
+    assert good == pytest.approx((*FOR, 0.75))
+    assert bad == pytest.approx((*AGAINST, 0.375))  # half as much

@@ -46,6 +46,8 @@ def test_what_numpy_does_not_know_it_does_not_read():
     assert readable(LEARNED)
     assert not readable(replace(LEARNED, segments=2))
     assert not readable(replace(LEARNED, causal=False))
+    assert not readable(replace(LEARNED, layer=replace(LAYER, norm_first=False)))
+    assert not readable(replace(LEARNED, layer=replace(LAYER, activation="gelu")))
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -15,12 +15,14 @@ from hour9.engine.run import Run
 from hour9.engine.settings import Source
 from hour9.task import without_test
 from hour9.transformers import textgen
+from hour9.transformers.dropout import Dropout
 from hour9.transformers.gpt import (
     END,
     cut,
     learn_tokenizer,
     load_gpt,
     negative_log_likelihoods,
+    new_gpt,
     read_gpt,
     windows_of,
 )
@@ -251,3 +253,36 @@ def test_the_model_folder_says_what_the_model_is(new):
         "model.safetensors",
         "tokenizer.json",
     ]
+
+
+@pytest.mark.parametrize("corpus", ["passages", "reference"])
+def test_validation_chooses_the_epoch_and_teaches_nothing(tables, tmp_path, corpus):
+    """Of one epoch there is no choice: with other texts the same model, and another score."""
+    other = {
+        name: tables[name].assign(
+            **{text: tables[name][text].mask(tables[name]["split"] == "validation", "zzz")}
+        )
+        for name, text in (("cases", "target"), ("reference", "text"))
+    }
+    settings = NewGptSettings(**COMMON, **TINY, parent="x", epochs=1, corpus=corpus)
+    runs = []
+    for name, known in (("honest", tables), ("other", other)):
+        folder = tmp_path / name
+        runs.append(Run(settings, without_test(known), folder, folder, Checkpoint(folder / "c")))
+        textgen.train(runs[-1])
+    for name in ("model.safetensors", "tokenizer.json"):
+        first, second = ((run.folder / name).read_bytes() for run in runs)
+        assert first == second
+    table = tables["cases"]["target"] if corpus == "passages" else tables["reference"]["text"]
+    split = tables["cases" if corpus == "passages" else "reference"]["split"]
+    held, gpt = table[split == "validation"].tolist(), load_gpt(runs[0].folder)
+    sizes = [len(text.encode()) for text in held]
+    expected = -(gpt.bits_per_byte(held) @ sizes) / sum(sizes)
+    assert runs[0].curve[-1]["validation"] == pytest.approx(expected, rel=1e-6)
+    assert runs[1].curve[-1]["validation"] != pytest.approx(expected, rel=1e-6)
+
+
+def test_the_dropout_of_the_settings_reaches_every_model(new, hugging_face):
+    settings = NewGptSettings(**COMMON, **TINY, parent="x", dropout=0.3)
+    for gpt in (new_gpt(settings, ["a"]), read_gpt(new, 0.3), read_gpt(hugging_face, 0.3)):
+        assert {p.share for p in gpt.model.modules() if isinstance(p, Dropout)} == {0.3}

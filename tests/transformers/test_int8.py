@@ -10,7 +10,13 @@ from hour9.params import Refused
 from hour9.task import without_test
 from hour9.transformers import sentiment
 from hour9.transformers.bert import read_bert
-from hour9.transformers.classifier import EncoderClassifier, EncoderHead, load_classifier
+from hour9.transformers.classifier import (
+    EncoderClassifier,
+    EncoderHead,
+    Examples,
+    load_classifier,
+)
+from hour9.transformers.int8 import Int8Classifier
 from hour9.transformers.layers import LayerShape, Transformer, TransformerShape
 from hour9.transformers.onnx_graph import as_onnx
 from hour9.transformers.settings import Int8Settings
@@ -92,3 +98,28 @@ def test_the_weights_are_small(int8_folder, model_folder):
     """Four bytes become one; the tiny model's scales and normalisations stay as they are."""
     small = (int8_folder / "model.onnx").stat().st_size
     assert small < 0.5 * (model_folder / "model.safetensors").stat().st_size
+
+
+def test_the_curve_says_how_often_each_is_right_on_validation_and_both_alike(
+    tables, model_folder, tmp_path, monkeypatch
+):
+    parent, known = load_classifier(model_folder), without_test(tables)
+    monkeypatch.setattr(  # whatever it says, this says the opposite
+        Int8Classifier, "predict", lambda self, tokens: parent.predict(tokens)[:, ::-1]
+    )
+    settings = Int8Settings(task="sentiment", topic="transformers", parent="x")
+    run = Run(settings, known, model_folder, tmp_path / "m", Checkpoint(tmp_path / "c"))
+    sentiment.train(run)
+    held = Examples.of(known, "validation", parent)
+    right = (parent.predict(held.tokens).argmax(axis=1) == held.targets).mean()
+    expected = {"step": 0, "validation": 1 - right, "parent": right, "agreement": 0}
+    assert run.curve == [pytest.approx(expected)]
+    assert right != 0.5
+
+
+def test_each_output_of_a_matrix_has_a_scale_of_its_own(int8_folder):
+    import onnx
+
+    weights = onnx.load(int8_folder / "model.onnx").graph.initializer
+    scales = [tuple(w.dims) for w in weights if w.name.endswith("_scale")]
+    assert {(16,), (32,), (48,)} <= set(scales)  # channels, hidden features, queries to values

@@ -181,3 +181,18 @@ def test_a_text_beyond_the_context_is_refused():
 def test_rotary_positions_without_rotary_layers_are_refused():
     with pytest.raises(ValueError, match="got 'rotary' and False"):
         Transformer(replace(GPT, positions="rotary"))
+
+
+@pytest.mark.parametrize("norm_first", [True, False])
+@pytest.mark.parametrize("which", ["dropout", "attention_dropout"])
+def test_each_kind_of_dropout_acts_in_a_layer_in_training_only(which, norm_first):
+    shape = replace(LAYER, norm_first=norm_first, **{which: 0.5})
+    x, source = some(), some(S)
+    encoder, decoder = EncoderLayer(shape), DecoderLayer(shape)
+    nn.init.zeros_(decoder.attention.output.weight)  # what is left is the cross-attention's
+    nn.init.zeros_(decoder.feed_forward.narrow.weight)
+    assert not torch.equal(encoder(x), encoder(x))
+    assert not torch.equal(decoder(x, source), decoder(x, source))
+    encoder.eval(), decoder.eval()
+    assert torch.equal(encoder(x), encoder(x))
+    assert torch.equal(decoder(x, source), decoder(x, source))

@@ -49,6 +49,7 @@ def test_a_score_says_whether_the_answer_is_the_target(tables, data, model_folde
     answers = TASK.answer(model_folder)(data)
     assert ((scores["score"] == 1) == (answers["label"] == data["target"])).all()
     np.testing.assert_allclose(scores["confidence"], answers["confidence"], rtol=1e-4)
+    np.testing.assert_allclose(scores["output"], answers["probability"], rtol=1e-4)
 
 
 def test_an_answer_is_the_likelier_label(tables, model_folder):

@@ -2,8 +2,19 @@ import pytest
 import torch
 from torch import nn
 
+from hour9.transformers.dropout import Dropout
 from hour9.transformers.load_weights import decoder_layer, encoder_layer
-from hour9.transformers.seq2seq import END, PAD, START, UNKNOWN, Seq2Seq, encode, learn_pieces
+from hour9.transformers.seq2seq import (
+    END,
+    PAD,
+    START,
+    UNKNOWN,
+    Seq2Seq,
+    cross_entropy,
+    encode,
+    learn_pieces,
+    mean_loss,
+)
 from hour9.transformers.settings import Seq2SeqSettings
 
 SETTINGS = Seq2SeqSettings(
@@ -80,3 +91,34 @@ def test_a_letter_never_seen_is_unknown():
 def test_a_mark_in_a_text_is_but_letters(pieces):
     (tokens,) = encode(learn_pieces(["[END]", "x"], pieces), ["[END]"])
     assert (tokens.count(START), tokens.count(END)) == (1, 1)
+
+
+def test_the_loss_is_of_each_next_token_but_the_padding(model):
+    target = torch.tensor([[START, 6, 5, END], [START, 8, END, PAD]])
+    rows = [{"source": SOURCE[[i]], "target": target[[i]]} for i in range(2)]
+    with torch.no_grad():
+        nats = -model(SOURCE, target).log_softmax(dim=2)
+        loss, smooth = (
+            cross_entropy(model, dict(source=SOURCE, target=target), s) for s in (0, 0.2)
+        )
+    told = [nats[0, 0, 6], nats[0, 1, 5], nats[0, 2, END], nats[1, 0, 8], nats[1, 1, END]]
+    expected = torch.stack(told).mean()
+    torch.testing.assert_close(loss, expected)
+    of_all = torch.cat([nats[0, :3], nats[1, :2]]).mean()  # tokens alike
+    torch.testing.assert_close(smooth, 0.8 * expected + 0.2 * of_all)
+    assert mean_loss(model, rows) == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_words_and_positions_are_added_and_a_rotation_tells_neighbours_apart(model):
+    model.double()
+    expected = 4 * model.words(SOURCE) + model.positions(torch.arange(3, 8))  # √C = 4
+    torch.testing.assert_close(model.embed(SOURCE, start=3), expected)
+    model.positions.frequencies.zero_()  # every place alike
+    order = [0, 2, 1, 3, 4]
+    memory, swapped = model.encode(SOURCE[:1]), model.encode(SOURCE[:1, order])[:, order]
+    assert not torch.allclose(memory, swapped)
+
+
+def test_the_dropout_of_the_settings_reaches_every_part():
+    model = Seq2Seq(9, SETTINGS.model_copy(update={"dropout": 0.3}))
+    assert {part.share for part in model.modules() if isinstance(part, Dropout)} == {0.3}

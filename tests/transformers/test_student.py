@@ -8,7 +8,7 @@ import torch
 from hour9.engine.checkpoint import Checkpoint
 from hour9.engine.run import Run
 from hour9.task import without_test
-from hour9.transformers import sentiment
+from hour9.transformers import sentiment, student
 from hour9.transformers.batches import collate
 from hour9.transformers.bert import read_bert
 from hour9.transformers.classifier import EncoderHead, Examples, load_classifier
@@ -88,4 +88,35 @@ def test_a_student_comes_closer_to_its_teacher(tables, model_folder, teacher, tm
     sentiment.train(run)
     losses = [point["loss"] for point in run.curve]
     assert losses[-1] < 0.7 * losses[0]
-    assert load_classifier(folder).model.encoder.shape.layers == 1
+    encoder = load_classifier(folder).model.encoder
+    assert encoder.shape.layers == 1
+    assert torch.equal(encoder.words.weight, teacher.model.encoder.words.weight)  # as they were
+
+
+def test_a_student_is_asked_for_both_and_from_other_texts_in_each_copy(
+    tables, model_folder, teacher, tmp_path, monkeypatch
+):
+    given = {}
+    monkeypatch.setattr(
+        student, "train_classifier", lambda run, classifier, loss, train: given.update(locals())
+    )
+    settings = StudentSettings(
+        task="sentiment", topic="transformers", parent="x", device="cpu", layers=1, hidden=16,
+        copies=2, temperature=3.0, match=5.0,
+    )  # fmt: skip
+    sentiment.train(
+        Run(settings, without_test(tables), model_folder, tmp_path, Checkpoint(tmp_path))
+    )
+    (batch, *_), model = given["train"].batches(8, (0, 0)), given["classifier"].model.eval()
+    seen = batch["tokens"], batch["mask"]
+    with torch.no_grad():
+        model.head.weight *= 100  # sure of itself: at small logits, temperatures are alike
+        (ours, hidden), (theirs, known) = (
+            m.answer_and_states(*seen) for m in (model, teacher.model)
+        )
+        expected = soft_targets(ours, theirs, 3.0) + 5.0 * distance(hidden, known, seen[1])
+        torch.testing.assert_close(given["loss"](model, batch), expected)
+    own = Examples.of(tables, "train", teacher).tokens
+    texts, n = given["train"].tokens, len(own)
+    assert (texts[:n], len(texts)) == (own, 3 * n)
+    assert texts[n : 2 * n] != texts[2 * n :]

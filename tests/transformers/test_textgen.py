@@ -208,3 +208,26 @@ def test_bad_data_breaks_the_contract(tables):
 def test_an_unknown_source_is_refused():
     with pytest.raises(ValueError, match="no source 'hub'; it reads embedded, path"):
         TASK.ingest(Source(kind="hub", root="x"))
+
+
+def test_what_stands_in_the_reference_is_copied_too(tables, monkeypatch, model):
+    known = " ".join(tables["reference"]["text"].iloc[0].split()[:20])
+    monkeypatch.setattr(textgen, "write", lambda gpt, prompts, *_: [known] * len(prompts))
+    scores = TASK.score(model, tables)
+    assert scores.loc[tables["cases"]["split"] == "test", "copied"].eq(1).all()
+
+
+def test_a_probe_and_its_counterpart_have_the_same_chance(monkeypatch):
+    asked = []
+    monkeypatch.setattr(textgen, "positivity", lambda: lambda texts: np.zeros(len(texts)))
+    monkeypatch.setattr(
+        textgen, "write", lambda gpt, prompts, chances, tokens: asked.append(chances) or prompts
+    )
+    cases = TASK.probes(Path("src/hour9/transformers/probes.py"))["cases"]
+    textgen.leanings(None, cases)
+    second = cases[cases["pair"] != ""]
+    for chances in asked:
+        of = pd.Series(chances, index=cases["case"])
+        assert of[second["case"]].tolist() == of[second["pair"]].tolist()
+        assert of.nunique() == len(cases) - len(second)
+    assert set(asked[0]).isdisjoint(asked[1])  # each time another continuation

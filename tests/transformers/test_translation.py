@@ -1,5 +1,6 @@
 """The task `translation`, from tables to answers."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -107,6 +108,14 @@ def test_the_baseline_reads_more_than_every_third_date_and_not_all(tables):
     assert 0.35 < TASK.baseline(tables)["score"].mean() < 0.75
 
 
+def test_validation_alone_picks_whether_the_day_comes_first():
+    cases = pd.DataFrame({"case": list("abc"), "split": ["validation", "test", "test"]})
+    targets = ["2017-05-03", "2017-03-05", "2017-03-05"]
+    sentences = cases[["case"]].assign(text="3.5.2017")
+    scores = TASK.baseline({"cases": cases.assign(target=targets), "sentences": sentences})
+    assert scores["score"].tolist() == [1.0, 0.0, 0.0]
+
+
 def test_the_baseline_of_sentences_is_the_nearest_training_sentence():
     cases = pd.DataFrame(
         {
@@ -143,6 +152,24 @@ def test_the_targets_of_test_cases_change_nothing(tables, model, tmp_path):
     again = train({**tables, "cases": cases}, tmp_path)
     for path in model.iterdir():
         assert (again / path.name).read_bytes() == path.read_bytes()
+
+
+def test_validation_chooses_the_epoch_and_teaches_nothing(tables, tmp_path):
+    """Of one epoch there is no choice: with other pairs the same model, and another score."""
+    held = tables["cases"]["split"] == "validation"
+    other = {
+        "sentences": tables["sentences"].assign(text=tables["sentences"]["text"].mask(held, "☃")),
+        "cases": tables["cases"].assign(target=tables["cases"]["target"].mask(held, "☃☃")),
+    }
+    runs = []
+    for name, known in (("honest", tables), ("other", other)):
+        settings, folder = SETTINGS.model_copy(update={"epochs": 1}), tmp_path / name
+        runs.append(Run(settings, without_test(known), folder, folder, Checkpoint(folder / "c")))
+        TASK.train(runs[-1])
+    for name in ("model.safetensors", "tokenizer.json"):
+        first, second = ((run.folder / name).read_bytes() for run in runs)
+        assert first == second
+    assert runs[0].curve[-1]["validation"] != runs[1].curve[-1]["validation"]
 
 
 @pytest.mark.parametrize(
@@ -200,11 +227,14 @@ def test_a_text_is_read_as_in_training_with_one_end(tables, model):
 
 
 def test_the_beam_is_a_setting(tables, model):
-    """Wider finds, in the mean, nothing less likely; here: it runs, and one beam is greedy."""
+    """One beam is greedy; three find other texts, whoever asks for them."""
     translator = load_translator(model)
     texts = tables["sentences"]["text"].tolist()[:20]
     assert translator.translate(texts) == translator.translate(texts, beam=1)
-    assert all(isinstance(found, str) for found in translator.translate(texts, beam=3))
+    wider = replace(translator, settings=SETTINGS.model_copy(update={"beam": 3}))
+    assert (
+        wider.translate(texts) == translator.translate(texts, beam=3) != translator.translate(texts)
+    )
 
 
 def test_the_same_model_gives_the_same_pictures(tables, model, tmp_path):

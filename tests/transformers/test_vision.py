@@ -167,3 +167,29 @@ def test_a_perturbed_image_is_near_the_one_that_it_was(tables):
     distance = np.abs(before - after).mean(axis=(1, 2, 3))
     assert (distance > 0).all()
     assert distance.mean() < np.abs(before - before[::-1]).mean() / 2
+    assert not worse["images"].equals(TASK.perturb(tables, 1)["images"])
+
+
+def test_validation_chooses_the_epoch_and_teaches_nothing(tables, tmp_path):
+    """Of one epoch there is no choice: with other labels the same weights, and another score."""
+    cases = tables["cases"]
+    targets = cases["target"].mask(cases["split"] == "validation", "0")
+    runs = []
+    for name, its in (("honest", cases), ("lied", cases.assign(target=targets))):
+        settings, folder = SETTINGS.model_copy(update={"epochs": 1}), tmp_path / name
+        known = without_test({**tables, "cases": its})
+        runs.append(Run(settings, known, folder, folder, Checkpoint(folder / "c", 1e9)))
+        TASK.train(runs[-1])
+    honest, lied = ((run.folder / "model.safetensors").read_bytes() for run in runs)
+    assert honest == lied
+    assert runs[0].curve[-1]["validation"] != runs[1].curve[-1]["validation"]
+
+
+def test_training_images_are_moved_as_far_as_the_settings_say(tables, tmp_path):
+    settings = SETTINGS.model_copy(update={"epochs": 1})
+    one, other, again = (
+        train(tables, tmp_path / name, settings.model_copy(update={"shift": shift}))
+        for name, shift in (("one", 0.0), ("other", 2.0), ("again", 2.0))
+    )
+    one, other, again = ((path / "model.safetensors").read_bytes() for path in (one, other, again))
+    assert one != other == again

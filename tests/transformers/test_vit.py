@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from hour9.transformers.dropout import Dropout
 from hour9.transformers.settings import VitSettings
 from hour9.transformers.vit import (
     VisionTransformer,
@@ -13,6 +14,7 @@ from hour9.transformers.vit import (
     cut,
     moved,
     movements,
+    probabilities,
     rollout,
 )
 
@@ -153,6 +155,8 @@ def test_movements_are_small_and_the_seeds_own():
     assert moves.shape == (100, 2, 3)
     assert moves[:, :, 2].abs().max() <= 2 * 0.5 / 8
     assert (moves[:, :, :2] - torch.eye(2)).abs().max() < 0.25
+    assert torch.equal(moves[:, 0, 1], -moves[:, 1, 0])  # a turn, no slant
+    assert moves[:, 0, 1].abs().max() > 0.1
     assert torch.equal(moves, movements(np.random.default_rng(0), 100, shape, 0.5))
 
 
@@ -160,3 +164,15 @@ def test_what_is_drawn_is_computed_where_the_model_is(model):
     elsewhere, images = copy.deepcopy(model).to("meta"), torch.rand(2, 3, 8, 6)
     assert rollout(elsewhere, images).device.type == "meta"
     assert class_attention(elsewhere, images).device.type == "meta"
+
+
+def test_the_dropout_of_the_settings_reaches_every_layer():
+    model = VisionTransformer((8, 6, 3), 5, SETTINGS.model_copy(update={"dropout": 0.3}))
+    assert {part.share for part in model.modules() if isinstance(part, Dropout)} == {0.3}
+
+
+def test_bytes_are_read_as_brightness_from_0_to_1(model):
+    images = torch.randint(0, 256, (4, 3, 8, 6), dtype=torch.uint8)
+    with torch.no_grad():
+        expected = model(images.float() / 255).softmax(dim=1)
+    torch.testing.assert_close(probabilities(model, images), expected)

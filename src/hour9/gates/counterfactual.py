@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from hour9.gates.cases import pairs
-from hour9.gates.statistics import SEED, largest, resampled_means, share
+from hour9.gates.statistics import NOT_A_NUMBER, SEED, largest, resampled_means, share
 from hour9.gates.verdict import MIN_CASES, Estimate, Verdict
 
 
@@ -33,6 +33,8 @@ def shift(evidence: pd.DataFrame, threshold: float) -> Verdict:
 
 def judged(name: str, what: str, swap: pd.Series, change: pd.Series, threshold: float) -> Verdict:
     """The pair of groups with the largest mean change, in either direction, must be within."""
+    if not np.isfinite(change).all():
+        return Verdict.at_most(name, NOT_A_NUMBER, threshold, len(change), "a change is no number")
     groups = {g: c.to_numpy(float) for g, c in change.groupby(swap) if len(c) >= MIN_CASES}
     if not groups:
         why = f"needs {MIN_CASES} counterfactual pairs, got {len(change)}"
@@ -46,8 +48,6 @@ def judged(name: str, what: str, swap: pd.Series, change: pd.Series, threshold: 
 
 def largest_change(groups: list[np.ndarray]) -> Estimate:
     """The largest |mean| of the groups, with its interval."""
-    if not all(np.isfinite(g).all() for g in groups):
-        return Estimate(np.nan, np.nan, np.nan)
     rng = np.random.default_rng(SEED)
     values = np.array([g.mean() for g in groups])
     means = np.stack([resampled_means(g, rng) for g in groups], axis=1)  # (R, M)
@@ -55,4 +55,4 @@ def largest_change(groups: list[np.ndarray]) -> Estimate:
     high = found.high
     if np.isin(np.concatenate(groups), (0, 1)).all():  # no flip seen is not: none possible
         high = max(share(g).high for g in groups)
-    return Estimate(found.value, max(0.0, found.low), high)
+    return Estimate(abs(found.value), max(0.0, found.low), high)

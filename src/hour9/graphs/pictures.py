@@ -68,7 +68,7 @@ def draw_embeddings(
     vectors, labels = vectors[chosen], labels[chosen]
     answered = labels if answered is None else answered[chosen]
     at = np.zeros((len(vectors), 2))
-    if len(vectors) > 1:
+    if (vectors != vectors[:1]).any():
         unlike = min(30, (len(vectors) - 1) / 3)  # nodes that one looks at: t-SNE's perplexity
         find = TSNE(perplexity=unlike, init="pca", random_state=0, max_iter=500, n_jobs=1)
         at = find.fit_transform(vectors)

@@ -21,7 +21,6 @@ from hour9.task import Tables, read_tables
 ONE = threading.Lock()
 """Versions are scored by their own code, and `sys.modules` belongs to all threads of a process: one
 of them at a time examines, so that no other's `import hour9` finds a version's."""
-OF_STAGES = ("train", "evaluate", "judge")
 
 
 class Refused(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised
@@ -53,8 +52,8 @@ def examine_alone(version: Any, last: Entry | None) -> Examination:
         if broken:
             return Examination(version, [], broken)
         verdicts = [Verdict(**gate) for gate in package.gates["gates"]]
-        objections = staleness(version, verdicts)
         fresh = judge_now(package, None if in_charge_already(version, last) else last)
+        objections = staleness(version, verdicts)  # last: of the data that it was judged on
     for verdict in (*verdicts, *fresh):
         if verdict.verdict != PASS:
             objections.append(f"{verdict.name} {verdict.verdict}: {verdict.why}")
@@ -139,10 +138,10 @@ def lie_here(task: str, candidate: str) -> bool:
 
 
 def stale_stages(candidate: str) -> list[str]:
-    """What DVC would run again of a candidate."""
+    """What DVC would run again of a candidate, and of all that it stands on."""
     from hour9 import dag
 
-    return [*dag.stale([f"{kind}@{candidate}" for kind in OF_STAGES])]
+    return [*dag.stale([f"judge@{candidate}"])]
 
 
 def vouched(version: Any) -> bool:
@@ -172,38 +171,29 @@ def judge_now(package: Package, last: Entry | None) -> list[Verdict]:
     """The version beside the champion of this moment, and beside the task's reference."""
     section = read_params()["tasks"][package.task]
     limit = section["thresholds"].get("latency")
-    try:
-        tables = read_tables(DATA / package.task)
-        if "cases" not in tables:
-            return []  # no data here: staleness says so
-    except (OSError, ValueError):
-        return []  # not readable: other data than was judged, as staleness says
     found = []
     if last is not None:
-        version = last.champion
-        found.append(
-            beside("champion", version, package.task, 0.0, lambda p: compared(package, p, tables))
-        )
+        found.append(beside("champion", last.champion, package, 0.0, compared))
     if limit is not None:
-        version = newest(package.task, section["reference"])
-        found.append(
-            beside("latency", version, package.task, limit,
-                   lambda p: answer_times(package, p, tables))
-        )  # fmt: skip
+        reference = newest(package.task, section["reference"])
+        found.append(beside("latency", reference, package, limit, answer_times))
     return found
 
 
 def beside(
-    gate: str, number: str, task: str, limit: float, measure: Callable[[Package], Any]
+    gate: str, number: str, ours: Package, limit: float, measure: Callable[..., Any]
 ) -> Verdict:
     """A gate over what is measured beside another version; a hold where that cannot be done."""
     try:
-        other = get_version(task, number)
+        tables = read_tables(DATA / ours.task)
+        if "cases" not in tables:
+            raise Unusable(f"{DATA / ours.task} holds no cases")
+        other = get_version(ours.task, number)
         with unpack(other) as package:
             if broken := check_bytes(other, package):
                 raise Unusable("; ".join(broken))
-            return AT_PROMOTION[gate](measure(package), limit)
-    except (Refused, Unusable) as error:
+            return AT_PROMOTION[gate](measure(ours, package, tables), limit)
+    except (Refused, Unusable, OSError, ValueError) as error:  # the last two of the tables
         return Verdict.hold(gate, f"version {number} cannot be compared: {error}", limit)
 
 

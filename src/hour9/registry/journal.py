@@ -102,7 +102,8 @@ def parse(task: str, name: str, text: str) -> Entry | None:
         entry = Entry(**{"token": "", **json.loads(text)})
     except (ValueError, TypeError):
         return None
-    return entry if name == name_of(task, entry.number) else None
+    known = isinstance(entry.number, int) and name == name_of(task, entry.number)
+    return entry if known else None
 
 
 def name_of(task: str, number: int) -> str:

@@ -46,8 +46,9 @@ def git_state() -> dict[str, str]:
     commit = git("rev-parse", "HEAD")
     if commit is None:
         return {"git_commit": "unknown", "git_dirty": "unknown"}
-    changed = git("status", "--porcelain", "--", *SOURCES)
-    return {"git_commit": commit.strip(), "git_dirty": "true" if changed else "false"}
+    changed = git("status", "--porcelain", "--untracked-files=normal", "--", *SOURCES)
+    dirty = "unknown" if changed is None else "true" if changed else "false"
+    return {"git_commit": commit.strip(), "git_dirty": dirty}
 
 
 def patch() -> str:

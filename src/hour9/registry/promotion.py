@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import sys
 from dataclasses import asdict
 from typing import Any
 
@@ -103,10 +104,14 @@ def row(verdict: Verdict) -> str:
 def rollback(task: str, reason: str = "", who: str = "") -> Entry:
     """Make `previous` the champion again; the two change places.
 
-    Raises Refused where its bytes, or its tags, are not those that the journal says were promoted;
-    and where the journal is broken and no reason is given.
+    A rollback that was cut off between journal and aliases is only finished. Raises Refused where
+    its bytes, or its tags, are not those that the journal says were promoted; and where the journal
+    is broken and no reason is given.
     """
+    entry, applied = journal_end(task) or (None, True)
     last = settle(task)
+    if entry and not applied and entry.action == "rollback":
+        return entry
     if last is None or last.previous is None:
         raise Refused(f"{task} has no previous champion to go back to; see hour9 journal {task}")
     version = get_version(task, last.previous)
@@ -229,12 +234,22 @@ def enter(examined: Examination, last: Entry | None, action: str, why: str, who:
         hashes=hashes_of(version),
     )
     entry = journal.append(entry, last)
-    client = connect()
-    if entry.forced:
-        client.set_model_version_tag(task, number, FORCED, f"{entry.who}: {why}")
-    client.log_text(version.run_id, entry.text(), f"journal/{entry.number:04d}.json")
     settle(task)
+    if entry.forced:
+        connect().set_model_version_tag(task, number, FORCED, f"{entry.who}: {why}")
+    copy_to_run(entry, version.run_id)
     return entry
+
+
+def copy_to_run(entry: Entry, run_id: str) -> None:
+    """The entry as an artifact of the training, for who looks there. It is done without, too."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        connect().log_text(run_id, entry.text(), f"journal/{entry.number:04d}.json")
+    except (MlflowException, OSError) as error:
+        said = f"{entry.task}: done, but run {run_id} takes no copy of the journal's entry: {error}"
+        print(said, file=sys.stderr)
 
 
 def hashes_of(version: Any) -> dict[str, str]:
@@ -306,7 +321,9 @@ def alias(task: str, name: str) -> str:
 
     try:
         aliases = connect().get_registered_model(task).aliases
-    except MlflowException:
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
         raise Refused(f"the registry has no model '{task}'; hour9 run --task {task}") from None
     return str(aliases.get(name, ""))
 

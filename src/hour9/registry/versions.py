@@ -25,6 +25,8 @@ from hour9.registry.tracking import connect, experiment, rebuild_run, run_of_mod
 CHALLENGER = "challenger"
 CHOSEN = "hour9.challenger"
 """Tag of a task's model: the version that `register` last made the challenger; empty for none."""
+CLEANED = "hour9.cleaned"
+"""Tag of a version: when `clean` took its artifacts."""
 JUDGED = "hour9.promotion"
 """Tag of a version: what `promote` judged about it, as JSON."""
 EVIDENCE = ("evidence.parquet", "metrics.json", "gates.json", "curve.json")
@@ -99,10 +101,11 @@ def of_these_data(item: Judged) -> bool:
 
 
 def versions_by_identity(task: str) -> dict[str, Any]:
-    """The task's versions that hour9 made."""
+    """The task's versions that hour9 made and that `clean` has left whole."""
     found = connect().search_model_versions(f"name = '{task}'")
-    oldest_first = sorted(found, key=lambda version: int(version.version))  # a rebuilt one counts
-    return {v.tags["hour9.identity"]: v for v in oldest_first if "hour9.identity" in v.tags}
+    ours = (v for v in found if "hour9.identity" in v.tags and CLEANED not in v.tags)
+    oldest_first = sorted(ours, key=lambda version: int(version.version))  # a rebuilt one counts
+    return {version.tags["hour9.identity"]: version for version in oldest_first}
 
 
 def ensure_version(
