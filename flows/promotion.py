@@ -81,7 +81,8 @@ def rollback(task: TaskName, reason: str = "", who: str = "") -> str:
 def guard() -> list[str]:
     """Judge aliases that were moved by hand in the MLflow UI: take them over or put them back."""
     logger = get_run_logger()
-    said, failed = [], []
+    said: list[str] = []
+    failed: list[str] = []
     for task in promotion.with_models():
         try:
             said += filter(None, [promotion.guard(task)])

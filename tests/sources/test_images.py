@@ -1,5 +1,6 @@
 import gzip
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -166,6 +167,16 @@ def test_broken_pictures_are_all_named(tmp_path):
 def test_a_picture_too_large_to_be_one_is_refused_unopened(tmp_path):
     picture(tmp_path / "a/huge.png", 0, size=(5000, 5000))
     with pytest.raises(ImagesRefused, match="5000 by 5000 pixels"):
+        read(tmp_path)
+
+
+def test_a_picture_that_says_it_is_larger_than_pillow_opens_is_refused_by_name(tmp_path):
+    picture(tmp_path / "a/huge.png", 0)
+    header = b"IHDR" + struct.pack(">IIBBBBB", 20_000, 20_000, 8, 0, 0, 0, 0)
+    whole = (tmp_path / "a/huge.png").read_bytes()
+    checked = header + struct.pack(">I", zlib.crc32(header))
+    (tmp_path / "a/huge.png").write_bytes(whole[:12] + checked + whole[33:])
+    with pytest.raises(ImagesRefused, match=r"huge\.png"):
         read(tmp_path)
 
 

@@ -134,6 +134,7 @@ def test_folders_named_pos_and_neg_are_labels(tmp_path):
     for split in ("train", "test"):
         write(tmp_path / split / "pos" / "0_9.txt", f"good {split}\n")
         write(tmp_path / split / "neg" / "1_2.txt", f"bad {split}\n")
+        write(tmp_path / split / "pos" / "._0_9.txt", "\0")  # as macOS leaves beside a file
     table = read(tmp_path, seed=0)
     assert table["case"].tolist()[:2] == ["test/neg/1_2.txt", "test/pos/0_9.txt"]
     assert table["label"].tolist() == ["negative", "positive"] * 2

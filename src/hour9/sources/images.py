@@ -121,11 +121,13 @@ def opened(path: Path) -> gzip.GzipFile | BufferedReader:
 
 def of_class_folders(root: Path) -> pd.DataFrame:
     """A file an image, in a folder that is its label. Every broken file is named at once."""
+    from PIL.Image import DecompressionBombError
+
     rows, broken = [], []
     for path, split, label in pictures(root):
         try:
             rows.append((path.relative_to(root).as_posix(), split, label, *read_picture(path)))
-        except (OSError, ValueError, SyntaxError) as error:
+        except (OSError, ValueError, SyntaxError, DecompressionBombError) as error:
             broken.append(f"{path} ({error})")
     if broken:
         raise ImagesRefused(f"no images: {some(broken, '; ')}; take them out")

@@ -125,7 +125,7 @@ def of_class_folders(root: Path) -> Iterator[Part]:
         rows = [
             (path.relative_to(root).as_posix(), decode(path).strip(), LABEL_WORDS[label])
             for label in ("neg", "pos")
-            for path in sorted((folder / label).glob("*.txt"))
+            for path in files_of(folder / label, lambda name: name.endswith(".txt"))
         ]
         table = pd.DataFrame(rows, columns=["case", "text", "label"])
         yield Part(folder.name, "" if folder == root else split_of(folder.name), table)
