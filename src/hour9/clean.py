@@ -2,7 +2,8 @@
 
 Expired checkpoints are those that no training of today's settings, data and code would go on from.
 A cached object is unreferenced where neither the files here, nor a commit of any branch, nor a
-registered version names it; a cache outside this checkout may be others' too, and is left alone.
+registered version names it. What may be others' too is left alone: a cache outside this checkout,
+a registry on a server.
 Of the versions that were never promoted, and that neither have an alias nor are today's results,
 the artifacts go; their tags, which say what was judged, stay.
 """
@@ -84,8 +85,11 @@ def registered() -> set[str]:
 def artifacts() -> list[Freed]:
     """The packages of versions that were never in charge, and are not today's."""
     from hour9.registry.journal import entries
-    from hour9.registry.tracking import connect
+    from hour9.registry.tracking import address, connect, is_embedded
 
+    if not is_embedded():
+        print(f"the registry {address()} may hold other people's results, and is left alone")
+        return []
     found = []
     for version in every_version():
         task = version.name

@@ -689,6 +689,12 @@ def test_clean_keeps_what_a_version_of_a_task_names_that_params_no_longer_has(cl
         client.delete_registered_model("gone")
 
 
+def test_clean_leaves_a_registry_alone_that_others_may_share(client, capsys, monkeypatch):
+    monkeypatch.setattr(tracking, "address", lambda: "http://mlflow:5000")
+    assert cleaning.artifacts() == []
+    assert "the registry http://mlflow:5000 may hold" in capsys.readouterr().out
+
+
 def test_clean_keeps_what_may_be_of_today_where_the_outs_are_not_here(client):
     assert [freed.name for freed in cleaning.artifacts()] == [
         f"taxi/{number} (taxi-qlearning)" for number in not_of_today(client)
