@@ -1,6 +1,7 @@
 # Needs Python 3.11+ and git. `make run` and `make test` set up all else themselves.
 PYTHON ?= python3
 BIN := .venv/bin
+PIP := python -m pip install -qq --disable-pip-version-check
 SHARED ?= ../shared/data
 # Named after this folder: a copy of the tree makes its own environment.
 READY := .venv/ready-$(shell pwd | cksum | cut -d' ' -f1)
@@ -85,11 +86,15 @@ $(READY): requirements.lock pyproject.toml
 	@rm -f .venv/ready-*
 	@$(PYTHON) -m venv --clear .venv
 	@# The pip of Python 3.11 takes more than twice as long.
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check pip==26.3
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile -r requirements.lock
+	@$(BIN)/$(PIP) pip==26.3
+	@# Half of the packages on each of two cores; then whatever this Python needs beside them.
+	@awk '/==/ { print > ".venv/half" NR % 2 }' requirements.lock
+	@$(BIN)/$(PIP) --no-compile --no-deps -r .venv/half0 & \
+		$(BIN)/$(PIP) --no-compile --no-deps -r .venv/half1; wait
+	@$(BIN)/$(PIP) --no-compile -r requirements.lock
 	@# What pip would do on one core, less what is hardly imported. Templates are no Python, and stay.
 	@$(BIN)/python -m compileall -qq -j 0 -x '$(SELDOM)' .venv/lib src flows || true
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps -e .
+	@$(BIN)/$(PIP) --no-deps -e .
 	@mkdir -p -m 700 .hour9/dvc
 	@# A copy of the tree without git works too: DVC only has to be told.
 	@test -e .git || $(BIN)/dvc config --local core.no_scm true
@@ -97,5 +102,5 @@ $(READY): requirements.lock pyproject.toml
 
 # What only tests need: a browser's driver, an S3 server, the linters of the compose stack.
 $(TESTS): $(READY) requirements-test.lock
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps -r requirements-test.lock
+	@$(BIN)/$(PIP) --no-deps -r requirements-test.lock
 	@touch $@
