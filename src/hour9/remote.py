@@ -34,6 +34,8 @@ WORKER = "HOUR9_WORKER"  # the name of the worker that a flow run belongs to
 PACKAGES = "HOUR9_PACKAGES"  # hash of the lock file that its .venv was made from
 CLONE = STATE / "worker"
 STEPS = "prefect.deployments.steps"
+ENGINE = {"working_dir": ".", "command": ".venv/bin/python -m prefect.engine"}
+"""How a worker runs a flow, as in prefect.yaml."""
 
 
 class NotTaken(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised
@@ -171,6 +173,7 @@ def deploy(pool: str, kind: str = "process") -> None:
             entrypoint="flows/stage.py:stage",
             description=stage.description,
             parameter_openapi_schema=parameter_schema(stage).model_dump_for_openapi(),
+            job_variables=ENGINE if kind == "process" else None,
             pull_steps=[
                 # Read where the worker is, not here.
                 {f"{STEPS}.set_working_directory": {"directory": "{{ $HOUR9_ROOT }}"}}
