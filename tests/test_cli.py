@@ -1,15 +1,39 @@
 """The command line's own small parts; the whole commands are run in test_pipeline.py."""
 
 import math
+import os
+import signal
+import sys
 
 import pandas as pd
 import pytest
 from mlflow.types import ColSpec, DataType, Schema
 
-from hour9 import cli
+from hour9 import cli, standing
 from hour9.ask import as_asked, read_requests, refuse_unknown, show_words, spread
 from hour9.params import RECEIPTS
 from hour9.remote import CLONE
+
+
+def test_who_reads_no_further_gets_no_traceback_and_other_broken_pipes_are_told(
+    project, monkeypatch
+):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as unread:
+        monkeypatch.setattr(standing, "status", lambda asked: print("a line", file=unread) or 0)
+        monkeypatch.setattr(sys, "stdout", unread)
+        assert cli.main(["status"]) == 128 + signal.SIGPIPE
+    reader, writer = os.pipe()
+
+    def lost(asked):
+        raise BrokenPipeError
+
+    with os.fdopen(writer, "w") as read, os.fdopen(reader):
+        monkeypatch.setattr(standing, "status", lost)
+        monkeypatch.setattr(sys, "stdout", read)
+        with pytest.raises(BrokenPipeError):
+            cli.main(["status"])
 
 
 def test_a_list_in_a_request_stands_for_numbered_columns_unless_its_own_is_known():

@@ -6,6 +6,8 @@ import argparse
 import atexit
 import gc
 import os
+import select
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -35,7 +37,14 @@ def main(arguments: list[str] | None = None) -> int:
     gc.set_threshold(COLLECT_AFTER)  # a fifth of what importing DVC and Prefect takes
     atexit.register(gc.freeze)  # nor is anything collected at the end, where the process goes
     try:
-        return asked.command(asked)
+        status = asked.command(asked)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        if not unread():
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
         print("stopped; what was finished stays, run again to go on", file=sys.stderr)
         return 130
@@ -50,6 +59,13 @@ def main(arguments: list[str] | None = None) -> int:
         if owner in WAY_OUT:
             print(WAY_OUT[owner], file=sys.stderr)
         return 1
+
+
+def unread() -> bool:
+    """Whether nobody reads what is printed any more: `head` has seen enough."""
+    printed = select.poll()
+    printed.register(sys.stdout, 0)
+    return any(event & select.POLLERR for _, event in printed.poll(0))
 
 
 class Once(argparse.Action):
