@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -25,7 +25,6 @@ from hour9.stage import die_with_parent
 
 ALL = "all"
 PUSH = "HOUR9_PUSH"  # set by worker.py, where a team shares a remote
-FORCE = "HOUR9_FORCE"  # set by `hour9 run`: stages, with commas between
 UNCHANGED, FORCED = "unchanged", "forced"
 PARAMS = read_params()
 # The form's choices are what params.yaml has; a type checker cannot know them.
@@ -145,36 +144,42 @@ def pipeline(
             logger.info(line)
         names = {"topic": topic, "task": task, "candidate": candidate}
         names = {kind: name for kind, name in names.items() if name != ALL}
-        forced = to_force(names)
         chosen = dag.select(this.stages, **names)
+        forced = to_force(chosen, this.stale)
         try:
             with run.warmed():
-                done = run_all(chosen, plan, this.stale, forced)
-                checked = {s.subject: done[s.name] for s in chosen if s.kind == "validate"}
+                done, failed = run_all(chosen, plan, this.stale, forced)
+                well = [stage for stage in chosen if stage.name in done]
+                checked = {s.subject: done[s.name] for s in well if s.kind == "validate"}
                 draw_data_docs({task: said != UNCHANGED for task, said in checked.items()})
         finally:
             dag.sort_lock(stage.name for stage in this.stages)
         if os.environ.get(PUSH):
-            shared = [stage.name for stage in chosen if stage.kind not in ("register", "report")]
+            shared = [stage.name for stage in well if stage.kind not in ("register", "report")]
             dag.push(shared, runs=True)
+    if failed:
+        raise PipelineFailed("\n".join(f"{name} failed\n{why}" for name, why in failed.items()))
     publish([stage.subject for stage in chosen if stage.kind == "judge"])
     return done
 
 
-def to_force(names: dict[str, str]) -> list[str]:
+def to_force(chosen: list[dag.Stage], stale: Collection[str]) -> list[str]:
     """What is done though DVC would not: what `hour9 run` has found, or what the registry lacks."""
-    if FORCE in os.environ:
-        return os.environ[FORCE].split(",")
-    tasks = [*dict.fromkeys(dag.wanted(**names).values())]
-    if run.RegistryCheck(tasks).agrees():
-        return []
-    return [*(f"register@{name}" for name in tasks), "report"]
+    if run.FORCE in os.environ:
+        return os.environ[run.FORCE].split(",")
+    # A task whose registration is stale is registered whatever the registry holds.
+    fresh = [s.subject for s in chosen if s.kind == "register" and s.name not in stale]
+    behind = run.RegistryCheck(fresh).behind()
+    return [*behind, "report"] if behind else []
 
 
 def run_all(
     chosen: list[dag.Stage], plan: Plan, stale: Iterable[str], forced: Iterable[str]
-) -> dict[str, str]:
-    """A task for each stage, after those it needs; all of them end before this returns."""
+) -> tuple[dict[str, str], dict[str, str]]:
+    """A task for each stage, after those it needs; all of them end before this returns.
+
+    What the stages say that did their work or had none, and why the others failed.
+    """
     why = dict.fromkeys(stale, "stale")
     why |= dict.fromkeys(forced, FORCED)
     futures: dict[str, PrefectFuture[str]] = {}
@@ -195,9 +200,9 @@ def run_all(
         plan.slots.stop()
         raise
     states = {name: future.state for name, future in futures.items()}
-    if failed := {name: reason(state) for name, state in states.items() if state.is_failed()}:
-        raise PipelineFailed("\n".join(f"{name} failed\n{why}" for name, why in failed.items()))
-    return {name: future.result() for name, future in futures.items()}
+    ended = {name: state for name, state in states.items() if state.is_final()}
+    failed = {name: reason(state) for name, state in ended.items() if not state.is_completed()}
+    return {name: futures[name].result() for name in ended if name not in failed}, failed
 
 
 def reason(state: State) -> str:

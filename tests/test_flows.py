@@ -1,9 +1,13 @@
 """The flows' own decisions; what they call is tested where it stands."""
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
+from prefect.states import Completed, Crashed, Failed, Pending
 from tests.conftest import ROOT
+
+from hour9 import dag, run
 
 
 @pytest.fixture
@@ -99,15 +103,52 @@ def test_only_a_verdict_of_retrain_starts_the_topics_deployment(
     assert seen == started
 
 
-def test_what_the_registry_lacks_is_registered_by_a_run_of_the_ui_too(flows, monkeypatch):
+def test_what_the_registry_lacks_is_registered_by_a_run_of_the_ui_too(flows, monkeypatch, tmp_path):
     here = flows.pipeline
-    monkeypatch.setattr(here.run, "RegistryCheck", lambda _: SimpleNamespace(agrees=lambda: False))
-    assert here.to_force({"task": "taxi"}) == ["register@taxi", "report"]
-    monkeypatch.setenv(here.FORCE, "register@nodes")  # `hour9 run` has asked before
-    assert here.to_force({"task": "taxi"}) == ["register@nodes"]
-    monkeypatch.delenv(here.FORCE)
-    monkeypatch.setattr(here.run, "RegistryCheck", lambda _: SimpleNamespace(agrees=lambda: True))
-    assert here.to_force({"task": "taxi"}) == []
+    monkeypatch.chdir(tmp_path)  # nothing was registered in it
+    chosen = [dag.Stage(name, ()) for name in ("judge@q", "register@taxi", "register@nodes")]
+    assert here.to_force(chosen, ["register@nodes"]) == ["register@taxi", "report"]
+    assert here.to_force(chosen, ["register@nodes", "register@taxi"]) == []
+    monkeypatch.setattr(here.run, "RegistryCheck", lambda _: SimpleNamespace(behind=list))
+    assert here.to_force(chosen, []) == []
+    monkeypatch.setenv(here.run.FORCE, "register@nodes")  # `hour9 run` has asked before
+    assert here.to_force(chosen, []) == ["register@nodes"]
+
+
+def test_what_went_well_is_shared_with_the_team_though_another_stage_failed(flows, monkeypatch):
+    here, pushed = flows.pipeline, []
+    stages = [dag.Stage("train@taxi-a", ()), dag.Stage("train@taxi-b", ())]
+    this = SimpleNamespace(stages=stages, stale={})
+    ended = {"train@taxi-a": "done in 1 s"}, {"train@taxi-b": "it diverged"}
+    for name, value in ((here.run.FORCE, "report"), (here.PUSH, "true"), (here.FLOW_VARIABLE, "")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(here.run, "one_run", lambda _: nullcontext(this))
+    monkeypatch.setattr(here.run, "warmed", nullcontext)
+    monkeypatch.setattr(here, "run_all", lambda *_: ended)
+    monkeypatch.setattr(here.dag, "sort_lock", lambda _: None)
+    monkeypatch.setattr(here.dag, "push", lambda names, runs: pushed.extend(names))
+    with pytest.raises(here.PipelineFailed, match="train@taxi-b failed\nit diverged"):
+        here.pipeline.fn()
+    assert pushed == ["train@taxi-a"]
+
+
+def test_of_stages_that_ended_badly_all_are_named_and_none_that_only_waited(flows, monkeypatch):
+    here = flows.pipeline
+    states = {
+        "train@a": Completed(data="unchanged"),
+        "train@b": Failed(message="it diverged", data=RuntimeError("it diverged")),
+        "train@c": Crashed(message="killed", data=RuntimeError("killed")),
+        "judge@b": Pending(name="NotReady"),
+    }
+
+    def submit(name: str, *_: object, return_state: bool) -> SimpleNamespace:
+        return SimpleNamespace(wait=list, state=states[name], result=lambda: states[name].data)
+
+    monkeypatch.setattr(here, "run_stage", SimpleNamespace(submit=submit))
+    plan = here.Plan(run.Slots(1))
+    done, failed = here.run_all([dag.Stage(name, ()) for name in states], plan, [], [])
+    assert done == {"train@a": "unchanged"}
+    assert failed == {"train@b": "it diverged", "train@c": "killed"}
 
 
 def test_a_task_that_cannot_be_guarded_leaves_no_other_unguarded(flows, monkeypatch):

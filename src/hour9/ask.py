@@ -63,20 +63,13 @@ def serve(asked: argparse.Namespace) -> int:
 
 def in_charge(task: str, alias: str) -> str:
     """TASK/NUMBER of the version that an alias names; else of the champion, or the challenger."""
-    from mlflow import MlflowException
+    from hour9.registry.versions import aliases
 
-    from hour9.registry.tracking import connect
-
-    try:
-        aliases = connect().get_registered_model(task).aliases
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        raise NoAnswer(f"the registry has no model '{task}'; hour9 run --task {task}") from None
+    found = aliases(task)
     for name in [alias] if alias else ["champion", "challenger"]:
-        if name in aliases:
-            return f"{task}/{aliases[name]}"
-    known = ", ".join(aliases) or "none: no candidate passed its gates"
+        if name in found:
+            return f"{task}/{found[name]}"
+    known = ", ".join(found) or "none: no candidate passed its gates"
     raise NoAnswer(f"{task} has no {alias or 'champion or challenger'}; its aliases: {known}")
 
 

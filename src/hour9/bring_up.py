@@ -65,14 +65,13 @@ def run_stale(this: Run, topic: str, task: str, candidate: str, pool: str = "") 
     todo = [stage.name for stage in chosen if stage.name in this.stale]
     if not pool:
         check_roots(todo)
-    agrees = check.agrees()
+    behind = check.behind()
     runs.note("status", started)
-    if not todo and agrees and PAGE.exists() and STANDING.exists():
+    if not todo and not behind and PAGE.exists() and STANDING.exists():
         dag.sort_lock(stage.name for stage in this.stages)
         print(f"Nothing to do: {len(chosen)} stages are up to date and the registry agrees.")
         show_table(tasks)
         return 0
-    behind = [] if agrees else [f"register@{name}" for name in tasks]
     print(f"changed: {', '.join(todo or behind or ['the page'])}; starting Prefect")
     names = {"topic": topic, "task": task, "candidate": candidate}
     parameters = {name: value or "all" for name, value in names.items()} | {"pool": pool}
@@ -116,7 +115,7 @@ def run_flow(
     from hour9.progress import Board
 
     started = time.time()
-    os.environ["HOUR9_FORCE"] = ",".join(force)
+    os.environ[runs.FORCE] = ",".join(force)
     last_of_all = ExitStack()
     atexit.register(last_of_all.close)  # before Prefect's own: it still sends its last logs then
     with runs.warmed():  # the libraries and the server load while we import Prefect

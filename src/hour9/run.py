@@ -29,6 +29,7 @@ from hour9.warm import WarmProcess
 TIMELINE = STATE / "timeline.jsonl"
 RUN_LOCK = STATE / "run.lock"
 HOLDER = "HOUR9_RUN"  # the process that holds it
+FORCE = "HOUR9_FORCE"  # set by `hour9 run`, for its flow: stages to force, with commas between
 GPU_LOCK = Path(tempfile.gettempdir()) / f"hour9-gpu-{os.getuid()}.lock"  # of all checkouts
 GPU_POLL = 0.5  # seconds
 TRAINS = ("train@", "trial@")
@@ -210,16 +211,18 @@ class RegistryCheck:
     """
 
     def __init__(self, tasks: Iterable[str]):
-        self.receipts = [RECEIPTS / f"{task}.json" for task in tasks]
+        self.receipts = [RECEIPTS / f"{task}.json" for task in dict.fromkeys(tasks)]
         self.process: subprocess.Popen[bytes] | None = None
-        if all(path.exists() for path in self.receipts):
+        if self.receipts and all(path.exists() for path in self.receipts):
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "hour9.registry.check", *map(str, self.receipts)]
             )
 
-    def agrees(self) -> bool:
-        """Wait for the answer."""
-        return self.process is not None and self.process.wait() == 0
+    def behind(self) -> list[str]:
+        """Wait for the answer: the stages that register what the registry lacks."""
+        if self.process is not None and self.process.wait() == 0:
+            return []
+        return [f"register@{path.stem}" for path in self.receipts]
 
 
 def note(kind: str, started: float) -> None:

@@ -109,7 +109,7 @@ def running_ui() -> dict[str, Any]:
         os.kill(note["pid"], 0)
         with urllib.request.urlopen(f"{note['prefect']}/health", timeout=10):
             return note
-    except (OSError, ValueError, KeyError):  # none, one half written, or nobody there any more
+    except OSError:  # none, or nobody there any more
         return {}
 
 

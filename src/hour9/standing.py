@@ -30,13 +30,13 @@ def status(asked: argparse.Namespace) -> int:
     if asked.json:
         print(json.dumps(rows, indent=2))
         return 0
-    from hour9.params import read_params
-    from hour9.run import RegistryCheck
+    from hour9.params import RECEIPTS, read_params
+    from hour9.registry.versions import agrees
 
     show_table(list(read_params()["tasks"]), rows)
     if stale:
         print(f"\n{len(stale)} stages are stale: {', '.join(stale)}\nhour9 run brings them up")
-    if not RegistryCheck(read_params()["tasks"]).agrees():
+    if not agrees(RECEIPTS / f"{task}.json" for task in read_params()["tasks"]):
         print("the registry is behind the outs: hour9 run registers them")
     from hour9.registry.promotion import lost_champion
 

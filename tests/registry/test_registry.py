@@ -1,15 +1,69 @@
-"""The registry, over one small trained task, with the real MLflow."""
+"""The registry and its scoring server, over one small trained task, with the real MLflow."""
 
 import json
+import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
+from starlette.testclient import TestClient
+from tests.conftest import QUICK, StageRunner, copy_project, stages_of, stay_in
 
 from hour9.config import set_params
 from hour9.registry.packages import Unusable
+from hour9.registry.versions import agrees
+from hour9.serve import LARGEST, NAMED, app
+
+STORE = "mlruns/mlflow.db"
+
+
+@pytest.fixture(scope="module")
+def taxi(tmp_path_factory, warm) -> tuple[Path, Path]:
+    """A project with the taxi task up to the registry, and a copy of it as it was then.
+
+    One folder for all tests: MLflow keeps absolute paths, and an engine for each address.
+    """
+    folder = tmp_path_factory.mktemp("registry")
+    project = copy_project(folder / "project")
+    stage = stages_of(project, warm)
+    with pytest.MonkeyPatch.context() as patch:
+        stay_in(project, patch)
+        set_params(QUICK)
+        for kind in ("ingest", "validate"):
+            stage(kind, "taxi")
+        for kind in ("train", "evaluate", "judge"):
+            stage(kind, "taxi-qlearning")
+        stage("register", "taxi")
+    return project, Path(shutil.copytree(project, folder / "saved", symlinks=True))
+
+
+@pytest.fixture
+def project(taxi, monkeypatch) -> Path:
+    """That project as it was."""
+    project, saved = taxi
+    for path in {*project.iterdir(), project / "mlruns/artifacts"} - {project / "mlruns"}:
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    # The store last, by SQLite: whoever has it open sees the change.
+    shutil.copytree(
+        saved, project, symlinks=True, dirs_exist_ok=True, ignore=lambda *_: [Path(STORE).name]
+    )
+    with (
+        closing(sqlite3.connect(saved / STORE)) as was,
+        closing(sqlite3.connect(project / STORE)) as store,
+    ):
+        was.backup(store)
+    stay_in(project, monkeypatch)
+    return project
+
+
+@pytest.fixture
+def registered(project, warm) -> StageRunner:
+    """Run stages of it."""
+    return stages_of(project, warm)
 
 
 def test_the_road_ends_in_a_version_that_carries_its_lineage(registered, project, client):
@@ -123,10 +177,47 @@ def test_a_model_of_other_data_is_neither_registered_nor_shown(registered, proje
 
 
 def test_the_check_says_whether_registry_and_receipt_agree(registered, project, client):
-    def agrees() -> bool:
-        command = [sys.executable, "-m", "hour9.registry.check", "mlruns/receipts/taxi.json"]
-        return subprocess.run(command, cwd=project).returncode == 0
-
-    assert agrees()
+    receipt = Path("mlruns/receipts/taxi.json")
+    assert agrees([receipt])
+    assert not agrees([receipt, receipt.with_name("nodes.json")])
     client.delete_registered_model_alias("taxi", "challenger")
-    assert not agrees()
+    assert not agrees([receipt])
+    check = [sys.executable, "-m", "hour9.registry.check", str(receipt)]
+    assert subprocess.run(check).returncode == 1
+
+
+@pytest.fixture
+def server(registered, client) -> TestClient:
+    """The taxi's challenger, served in this process."""
+    return TestClient(app("taxi@challenger"))
+
+
+def test_requests_are_answered_or_refused_in_words_by_a_named_version(server):
+    right = server.post("/invocations", json={"dataframe_records": [{"state": 1}]})
+    assert right.status_code == 200
+    assert "action" in right.json()["predictions"][0]
+
+    wrong = {
+        "no such state": server.post("/invocations", json={"dataframe_records": [{"state": -7}]}),
+        "no such column": server.post("/invocations", json={"dataframe_records": [{"x": 1}]}),
+        "no table": server.post("/invocations", json={"state": 1}),
+        "no JSON": server.post(
+            "/invocations", content=b"{", headers={"content-type": "application/json"}
+        ),
+        "nested": server.post(
+            "/invocations",
+            content=b'{"dataframe_records": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+            headers={"content-type": "application/json"},
+        ),
+        "no type": server.post("/invocations", content=b"{}"),
+        "too large": server.post(
+            "/invocations", content=b" " * (LARGEST + 1), headers={"content-type": "text/csv"}
+        ),
+    }
+    for what, answer in wrong.items():
+        assert 400 <= answer.status_code < 500, what
+        assert len(answer.text) > 10, what
+    assert "state" in wrong["no such state"].text
+
+    everyone = [right, *wrong.values(), server.get("/ping")]
+    assert {answer.headers[NAMED] for answer in everyone} == {"taxi/1"}

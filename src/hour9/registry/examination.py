@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from typing import Any
 
 from hour9.gates import AT_PROMOTION, GATES
@@ -171,29 +172,41 @@ def judge_now(package: Package, last: Entry | None) -> list[Verdict]:
     """The version beside the champion of this moment, and beside the task's reference."""
     section = read_params()["tasks"][package.task]
     limit = section["thresholds"].get("latency")
+    tables = cache(lambda: tables_of(package.task))  # read where a gate asks for them, once
     found = []
     if last is not None:
-        found.append(beside("champion", last.champion, package, 0.0, compared))
+        found.append(beside("champion", last.champion, package, tables, 0.0, compared))
     if limit is not None:
         reference = newest(package.task, section["reference"])
-        found.append(beside("latency", reference, package, limit, answer_times))
+        found.append(beside("latency", reference, package, tables, limit, answer_times))
     return found
 
 
+def tables_of(task: str) -> Tables:
+    """What data/ holds of a task now. Raises Unusable, OSError or ValueError."""
+    tables = read_tables(DATA / task)
+    if "cases" not in tables:
+        raise Unusable(f"{DATA / task} holds no cases")
+    return tables
+
+
 def beside(
-    gate: str, number: str, ours: Package, limit: float, measure: Callable[..., Any]
+    gate: str,
+    number: str,
+    ours: Package,
+    tables: Callable[[], Tables],
+    limit: float,
+    measure: Callable[..., Any],
 ) -> Verdict:
     """A gate over what is measured beside another version; a hold where that cannot be done."""
     try:
-        tables = read_tables(DATA / ours.task)
-        if "cases" not in tables:
-            raise Unusable(f"{DATA / ours.task} holds no cases")
+        today = tables()
         other = get_version(ours.task, number)
         with unpack(other) as package:
             if broken := check_bytes(other, package):
                 raise Unusable("; ".join(broken))
-            return AT_PROMOTION[gate](measure(ours, package, tables), limit)
-    except (Refused, Unusable, OSError, ValueError) as error:  # the last two of the tables
+            return AT_PROMOTION[gate](measure(ours, package, today), limit)
+    except (Refused, Unusable, OSError, ValueError) as error:  # of the tables
         return Verdict.hold(gate, f"version {number} cannot be compared: {error}", limit)
 
 

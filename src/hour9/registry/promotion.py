@@ -19,7 +19,7 @@ from hour9.registry.examination import Examination, Refused, examine, get_versio
 from hour9.registry.journal import Entry
 from hour9.registry.packages import Unusable, check_bytes, unpack
 from hour9.registry.tracking import connect
-from hour9.registry.versions import CHALLENGER, CHOSEN
+from hour9.registry.versions import CHALLENGER, CHOSEN, aliases
 
 CHAMPION, PREVIOUS = "champion", "previous"
 OURS = (CHALLENGER, CHAMPION, PREVIOUS)
@@ -172,7 +172,8 @@ def put_challenger_back(task: str) -> str:
 def follow_journal(task: str, who: str) -> str:
     """Judge a `champion` that was set by hand; have both aliases follow the journal again."""
     entry, applied = journal_end(task) or (None, True)
-    found = {name: alias(task, name) for name in (CHAMPION, PREVIOUS)}
+    named = aliases(task)
+    found = {name: named.get(name, "") for name in (CHAMPION, PREVIOUS)}
     wanted = aliases_of(entry)
     if applied and found[CHAMPION] and found[CHAMPION] != wanted[CHAMPION]:
         return adopt(task, found[CHAMPION], entry, who)
@@ -317,15 +318,7 @@ def aliases_of(entry: Entry | None) -> dict[str, str]:
 
 def alias(task: str, name: str) -> str:
     """The version that an alias names now, or nothing."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        aliases = connect().get_registered_model(task).aliases
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        raise Refused(f"the registry has no model '{task}'; hour9 run --task {task}") from None
-    return str(aliases.get(name, ""))
+    return aliases(task).get(name, "")
 
 
 def with_models() -> list[str]:

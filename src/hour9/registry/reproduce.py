@@ -113,7 +113,7 @@ def checkout(version: Any, tags: dict[str, str]) -> Iterator[Path]:
     if git("cat-file", "-e", f"{tags['git_commit']}^{{commit}}") is None:
         raise NotReproducible(f"git has no commit {tags['git_commit']} here; git fetch --all")
     with tempfile.TemporaryDirectory() as scratch:
-        tree = Path(scratch) / "tree"
+        tree = Path(scratch, *Path.cwd().parts[1:])  # as deep as this one: `..` stays in scratch
         git("clone", "--quiet", "--no-checkout", str(Path.cwd()), str(tree))
         git("-C", str(tree), "checkout", "--quiet", "--detach", tags["git_commit"])
         if tags["git_dirty"] == "true":
@@ -143,8 +143,12 @@ def apply_patch(version: Any, tags: dict[str, str], tree: Path) -> None:
 
 def link_sources(tree: Path) -> None:
     """Relative sources outside the project lead where they lead from here."""
-    for section in read_params(tree / "params.yaml")["tasks"].values():
-        root = Path(section["source"]["root"])
+    params = read_params(tree / "params.yaml")
+    sections = [
+        *params.get("weights", {}).values(),
+        *(t["source"] for t in params["tasks"].values()),
+    ]
+    for root in map(Path, [params.get("probes", ""), *(section["root"] for section in sections)]):
         outside = root.parts[:1] == ("..",)
         if outside and root.exists() and not (tree / root).exists():
             (tree / root).parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ import json
 import platform
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 from hour9.lockfile import entries, names
-from hour9.params import DATA, LOCK, MODELS, REPORTS
+from hour9.params import DATA, LOCK, MODELS, REPORTS, Refused
 from hour9.registry.lineage import dvc_md5, git_state, patch
 from hour9.registry.packages import Unusable, check_bytes, unpack
 from hour9.registry.tracking import connect, experiment, rebuild_run, run_of_model
@@ -287,11 +287,27 @@ def set_challenger(task: str, number: str | None) -> None:
         client.set_registered_model_alias(task, CHALLENGER, number)
 
 
-def agrees(receipts: list[dict[str, Any]]) -> bool:
-    """Whether the registry holds what the receipts say was registered."""
+def aliases(task: str) -> dict[str, str]:
+    """The number of the version that each of a task's aliases names. Raises Refused."""
     from mlflow.exceptions import MlflowException
 
-    for receipt in receipts:
+    try:
+        found = connect().get_registered_model(task).aliases
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        raise Refused(f"the registry has no model '{task}'; hour9 run --task {task}") from None
+    return {name: str(number) for name, number in found.items()}
+
+
+def agrees(receipts: Iterable[Path]) -> bool:
+    """Whether the registry holds what these files say was registered."""
+    from mlflow.exceptions import MlflowException
+
+    for path in receipts:
+        if not path.exists():
+            return False
+        receipt = json.loads(path.read_text())
         task = receipt["task"]
         try:
             model = connect().get_registered_model(task)

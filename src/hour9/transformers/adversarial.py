@@ -18,7 +18,7 @@ def adversarial(model: EncoderHead, size: float) -> Loss:
     """½ L(x) + ½ L(x + r), r = size ‖x‖ g / ‖g‖, g = ∇ₓ L(x) (Miyato et al. 2017, section 3).
 
     x are the vectors of one text's tokens, (T, C); L is the cross-entropy. It costs a second way
-    there and back, and one way back to x: 2.3 times an update without it.
+    there and back, and one way back to x: more than twice an update without it (docs/sentiment.md).
     """
 
     def loss(_: nn.Module, batch: Batch) -> Tensor:

@@ -66,8 +66,7 @@ def beam_search(
         written = torch.cat([written[rows], token.view(-1, 1)], dim=1)
         for cache in caches:
             cache.own.choose(rows)  # the source is the same for all beams of a text
-    best = (total / penalty(length)).argmax(dim=1, keepdim=True)  # (B, 1)
-    return written[(first + best).flatten(), 1:]
+    return written[first.flatten(), 1:]  # topk has put the best first
 
 
 def penalty(length: Tensor) -> Tensor:
