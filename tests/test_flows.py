@@ -131,6 +131,13 @@ def test_what_went_well_is_shared_with_the_team_though_another_stage_failed(flow
         here.pipeline.fn()
     assert pushed == ["train@taxi-a"]
 
+    def push(names: list[str], runs: bool) -> None:
+        raise dag.NoRemote("dvc push: no space is left")
+
+    monkeypatch.setattr(here.dag, "push", push)
+    with pytest.raises(here.PipelineFailed, match="train@taxi-b failed\nit diverged"):
+        here.pipeline.fn()
+
 
 def test_of_stages_that_ended_badly_all_are_named_and_none_that_only_waited(flows, monkeypatch):
     here = flows.pipeline

@@ -211,7 +211,7 @@ class RegistryCheck:
     """
 
     def __init__(self, tasks: Iterable[str]):
-        self.receipts = [RECEIPTS / f"{task}.json" for task in dict.fromkeys(tasks)]
+        self.receipts = [RECEIPTS / f"{task}.json" for task in tasks]
         self.process: subprocess.Popen[bytes] | None = None
         if self.receipts and all(path.exists() for path in self.receipts):
             self.process = subprocess.Popen(
