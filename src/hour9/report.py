@@ -102,6 +102,7 @@ def curve_svg(path: Path) -> str:
     if not path.exists():
         return ""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter
 
     points = json.loads(path.read_text())
     figure = Figure(figsize=(5.0, 2.4), layout="constrained")
@@ -111,10 +112,11 @@ def curve_svg(path: Path) -> str:
         if not known:
             continue
         axis = axis.twinx() if axis else figure.subplots()
-        few = "o" if len(known) < 20 else ""
-        axis.plot(*zip(*known, strict=True), few, linestyle="-", color=colour, markersize=3)
+        marker = "o" if len(known) < 20 else ""
+        axis.plot(*zip(*known, strict=True), marker=marker, color=colour, markersize=3)
         axis.set_ylabel(name, color=colour)
         axis.set_xlabel("step: optimizer updates, or steps in the environment")
+        axis.xaxis.set_major_formatter(EngFormatter())  # a power of ten would lie on the label
         axis.spines["top"].set_visible(False)
     return svg(figure)
 
