@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from mlflow.types import ColSpec, DataType, Schema
 
-from hour9 import cli, standing
+from hour9 import bring_up, cli, standing
 from hour9.ask import as_asked, read_requests, refuse_unknown, show_words, spread
-from hour9.params import RECEIPTS
+from hour9.params import RECEIPTS, BadSetting
 from hour9.remote import CLONE
 
 
@@ -34,6 +34,21 @@ def test_who_reads_no_further_gets_no_traceback_and_other_broken_pipes_are_told(
         monkeypatch.setattr(sys, "stdout", read)
         with pytest.raises(BrokenPipeError):
             cli.main(["status"])
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(bring_up.RunFailed("validate@taxi failed"), cli.NO), (BadSetting("no key"), cli.MISTAKE)],
+)
+def test_a_run_that_failed_ends_otherwise_than_one_that_could_not_begin(
+    error, status, project, monkeypatch, capsys
+):
+    def run(asked):
+        raise error
+
+    monkeypatch.setattr(bring_up, "run", run)
+    assert cli.main(["run"]) == status
+    assert capsys.readouterr().err == f"{error}\n"
 
 
 def test_a_list_in_a_request_stands_for_numbered_columns_unless_its_own_is_known():
@@ -63,7 +78,7 @@ def test_a_misspelled_field_is_not_passed_over():
     [("nodes", "there is nothing to watch"), ("cartpole", "no agent: hour9 run --task cartpole")],
 )
 def test_what_cannot_be_watched_is_said(task, why, project, capsys):
-    assert cli.main(["watch", task]) == 1
+    assert cli.main(["watch", task]) == cli.MISTAKE
     assert why in capsys.readouterr().err
 
 
@@ -134,7 +149,7 @@ def test_an_agent_that_was_never_pulled_is_named(project, capsys):
     receipt = RECEIPTS / "taxi.json"
     receipt.parent.mkdir(parents=True)
     receipt.write_text('{"challenger": "taxi-qlearning"}')
-    assert cli.main(["watch", "taxi"]) == 1
+    assert cli.main(["watch", "taxi"]) == cli.MISTAKE
     assert "models/taxi/taxi-qlearning is not here; hour9 run" in capsys.readouterr().err
 
 
@@ -171,7 +186,7 @@ def test_a_number_out_of_range_is_refused_before_anything_runs(asked, why, capsy
 
 
 def test_a_worker_that_nobody_could_send_to_is_refused(project, capsys):
-    assert cli.main(["worker"]) == 1
+    assert cli.main(["worker"]) == cli.MISTAKE
     (said,) = capsys.readouterr().err.splitlines()
     assert "export PREFECT_API_URL=" in said
     assert not (project / CLONE).exists()

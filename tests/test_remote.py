@@ -19,6 +19,7 @@ from ruamel.yaml import YAML
 from tests.conftest import ROOT, copy_project, prefect_server, stay_in
 
 from hour9 import dag, dispatch, remote, run, sweep
+from hour9.cli import MISTAKE
 from hour9.servers import NotServed
 from hour9.stage import LOGS, WARM
 
@@ -144,7 +145,7 @@ def test_a_sweep_has_its_trials_run_by_workers_side_by_side(machines, store, war
 def test_a_pool_that_nobody_serves_is_refused_before_anything_runs(machines):
     command = [str(BIN / "hour9"), "run", "--pool", "nope; ls"]
     done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 1
+    assert done.returncode == MISTAKE
     assert done.stdout == ""
     assert done.stderr.startswith("Prefect has no deployment stage/nope; ls: start a worker")
 

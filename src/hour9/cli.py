@@ -16,6 +16,10 @@ from hour9 import ask, bring_up, release, standing
 from hour9.params import PARAMS
 from hour9.stage import ENVIRONMENT
 
+NO, MISTAKE = 1, 2
+STATUS = """exit status: 0 done, or it is so; 1 the answer is no: a run failed, a promotion was
+refused, a new training is asked for, another model came out, the journal is broken; 2 it could
+not be asked: a name, a file or a setting is wrong"""
 COLLECT_AFTER = 500_000  # objects made and not freed
 WAY_OUT = {  # what to do where a tool stopped on its own files
     "dvc": "if dvc.lock is damaged: git checkout dvc.lock; without git, first: "
@@ -31,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     asked = parser().parse_args(arguments)
     if not PARAMS.exists():
         print(f"no {PARAMS} here: run hour9 in the project's own folder", file=sys.stderr)
-        return 2
+        return MISTAKE
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     gc.set_threshold(COLLECT_AFTER)  # a fifth of what importing DVC and Prefect takes
@@ -58,7 +62,9 @@ def main(arguments: list[str] | None = None) -> int:
             owner = "sqlalchemy"
         if owner in WAY_OUT:
             print(WAY_OUT[owner], file=sys.stderr)
-        return 1
+        from hour9.registry.examination import Refused
+
+        return NO if isinstance(error, Refused | bring_up.RunFailed) else MISTAKE
 
 
 def unread() -> bool:
@@ -103,7 +109,7 @@ def port(given: str) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
-    top = argparse.ArgumentParser(prog="hour9", description=__doc__)
+    top = argparse.ArgumentParser(prog="hour9", description=__doc__, epilog=STATUS)
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
     add = commands.add_parser("run", help="bring the pipeline, or a part of it, up to date")

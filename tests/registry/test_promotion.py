@@ -20,7 +20,7 @@ from tests.conftest import TREE, copy_project, stages_of, stay_in
 
 from hour9 import clean as cleaning
 from hour9 import dag, monitor
-from hour9.cli import main
+from hour9.cli import MISTAKE, NO, main
 from hour9.config import set_params
 from hour9.params import STANDING
 from hour9.registry import journal, packages, promotion, reproduce, tracking, versions
@@ -445,11 +445,11 @@ def test_a_champion_that_cannot_be_loaded_holds(client):
 
 def test_the_command_says_what_happened_and_the_journal_shows_it(client, capsys):
     assert main(["promote", "taxi", "--version", "2"]) == 0
-    assert main(["promote", "taxi", "--version", "2"]) == 1
+    assert main(["promote", "taxi", "--version", "2"]) == NO
     assert "champion already" in capsys.readouterr().err
     assert main(["journal", "taxi"]) == 0
     assert "promote, champion 2" in capsys.readouterr().out
-    assert main(["promote", "tax"]) == 1
+    assert main(["promote", "tax"]) == MISTAKE
     assert "there are sentiment, " in capsys.readouterr().err
 
 
@@ -585,9 +585,11 @@ def test_a_monitor_over_a_real_version_says_fine_watch_and_retrain(client, capsy
     seen.head(1).loc[[0] * 200].to_csv(tmp_path / "blank.csv", index=False)
     with (tmp_path / "blank.csv").open("a") as file:
         file.write('""\n2.5\n')
-    assert main(["monitor", "taxi", str(tmp_path / "blank.csv"), "--json"]) == 1
+    assert main(["monitor", "taxi", str(tmp_path / "blank.csv"), "--json"]) == NO
     found = json.loads(capsys.readouterr().out)
     assert [line.split(":")[0] for line in found["refused"]] == ["row 200", "row 201"]
+    assert main(["monitor", "taxi", str(tmp_path / "nowhere.csv")]) == MISTAKE  # no `retrain`
+    assert "nowhere.csv" in capsys.readouterr().err
 
 
 def test_what_the_registry_lost_is_rebuilt_from_the_outs_and_may_follow_its_champion(
