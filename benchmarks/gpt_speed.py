@@ -5,11 +5,12 @@
     python benchmarks/gpt_speed.py --short          # seconds: shows that it runs, measures nothing
 
 Both start from the same weights. A training step is a forward, a backward and an update with fused
-AdamW, on the same tokens: without dropout, where the losses must agree, and with GPT-2's own, a
-tenth of the words' features, of what each layer adds and of the attention; each in bf16 too,
-where the processor multiplies such numbers itself. Writing is greedy, one text, with a cache; the
-tokens must be the same. Times are CPU milliseconds, medians of the rounds. The products alone, in
-fp32, printed and not recorded, bound what training can gain: no step does without.
+AdamW. Both read the same tokens, 128 of a text at once as `textgen` does: without dropout, where
+the losses must agree, and with GPT-2's own, a tenth of the words' features, of what each layer adds
+and of the attention; each in bf16 too, where the processor multiplies such numbers itself. Writing
+is greedy, one text, with a cache; the tokens must be the same. Times are CPU milliseconds, medians
+of the rounds. The products alone, in fp32, printed and not recorded, bound what training can gain:
+no step does without.
 """
 
 import os
@@ -89,7 +90,7 @@ def training_pairs(batch: int) -> list[Pair]:
     """A training step of ours, and of Hugging Face's model with its own loss."""
     pairs = []
     for width, dropout in itertools.product(WIDTHS, (0.0, DROPOUT)):
-        tokens = torch.randint(WORDS, (batch, LENGTH))
+        tokens = torch.randint(WORDS, (batch, LENGTH + 1))
         check_equal(*models(width, dropout), tokens)
         name = f"GPT training, width {width}" + (f", dropout {dropout}" if dropout else "")
         for bf16 in (False, True) if multiplies_bf16() else (False,):
@@ -100,18 +101,20 @@ def training_pairs(batch: int) -> list[Pair]:
     return pairs
 
 
-def our_loss(model: Transformer, tokens: Tensor) -> Tensor:  # (B, T) -> ()
+def our_loss(model: Transformer, tokens: Tensor) -> Tensor:  # (B, T + 1) -> ()
     logits = model.logits(model(tokens[:, :-1]))
     return F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
 
 
-def their_loss(model: GPT2LMHeadModel, tokens: Tensor) -> Tensor:  # (B, T) -> ()
-    return model(tokens, labels=tokens, use_cache=False).loss
+def their_loss(model: GPT2LMHeadModel, tokens: Tensor) -> Tensor:  # (B, T + 1) -> ()
+    """What follows the last token that it reads, it cannot be told."""
+    read = tokens[:, :-1]
+    return model(read, labels=read, use_cache=False).loss
 
 
 def check_equal(ours: Transformer, theirs: GPT2LMHeadModel, tokens: Tensor) -> None:
     """Without dropout, both have the same loss."""
-    losses = our_loss(ours.eval(), tokens), their_loss(theirs.eval(), tokens)
+    losses = our_loss(ours.eval(), tokens[:, :-1]), their_loss(theirs.eval(), tokens)
     torch.testing.assert_close(*losses, rtol=1e-4, atol=1e-4)
 
 
@@ -126,10 +129,10 @@ def product_pairs(training: Sequence[Pair], batch: int) -> list[Pair]:
 
 def products(model: Transformer, batch: int) -> Call:
     """Each linear map's three products, one forward and two backward, and the fused attention."""
-    rows, heads = batch * (LENGTH - 1), model.shape.layer.heads
+    rows, heads = batch * LENGTH, model.shape.layer.heads
     maps = [module.weight for module in model.layers.modules() if isinstance(module, nn.Linear)]
     attention = partial(F.scaled_dot_product_attention, is_causal=True)
-    qkv = torch.randn(3, batch, heads, LENGTH - 1, model.shape.layer.channels // heads)
+    qkv = torch.randn(3, batch, heads, LENGTH, model.shape.layer.channels // heads)
     work: list[tuple[Callable[..., Tensor], Sequence[Tensor]]] = [
         *((F.linear, (torch.randn(rows, w.shape[1]), w)) for w in (*maps, model.words.weight)),
         *((attention, qkv.unbind()) for _ in model.layers),
