@@ -7,14 +7,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
 import pytest
 from mlflow import MlflowClient
+from prefect.states import Completed, Crashed, Failed
 from ruamel.yaml import YAML
 from tests.conftest import ROOT, copy_project, prefect_server, stay_in
 
@@ -187,6 +189,22 @@ def test_two_workers_one_of_them_killed_give_the_dvc_lock_of_a_machine_alone(
     dag.sort_lock(stage.name for stage in every)
     alone, sender = (clones[name] / "dvc.lock" for name in ("alone", "sender"))
     assert sender.read_bytes() == alone.read_bytes()
+
+
+def test_what_failed_before_is_tried_anew_though_the_servers_clock_is_ahead(monkeypatch):
+    later = datetime.now(UTC) + timedelta(hours=1)
+    runs = [
+        SimpleNamespace(name="old", state=Failed(timestamp=later)),
+        SimpleNamespace(name="older", state=Crashed(timestamp=later)),
+        SimpleNamespace(name="new", state=Completed(timestamp=later)),
+    ]
+    monkeypatch.setattr(dag, "push", lambda names: None)
+    monkeypatch.setattr("prefect.client.orchestration.get_client", lambda **_: nullcontext())
+    monkeypatch.setattr(dispatch, "submit", lambda *asked: runs[int(asked[2].split(":")[1])])
+    monkeypatch.setattr(dispatch, "wait", lambda client, run, *_: run)
+    said: list[str] = []
+    dispatch.send(dag.Stage("train@taxi-sarsa", ()), "", "workers", said.append)
+    assert said == ["sent to pool workers as run new"]
 
 
 def test_what_a_worker_ran_has_changed_and_its_time_was_training(tmp_path, monkeypatch):

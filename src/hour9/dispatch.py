@@ -11,7 +11,6 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from hour9 import dag, lockfile
@@ -129,7 +128,6 @@ def send(
     """
     from prefect.client.orchestration import get_client
 
-    began = datetime.now(UTC)
     inputs = lockfile.entries(stage.needs)
     dag.push(stage.needs)
     asked = {"name": stage.name, "commit": commit, "inputs": inputs, "trial": trial}
@@ -138,8 +136,8 @@ def send(
     with get_client(sync_client=True) as client:
         for attempt in itertools.count():
             run = submit(pool, stage.name, f"{key}:{attempt}", asked)
-            if ended_before(run, began):
-                continue  # what failed in an earlier run is tried anew
+            if ended_badly(run):
+                continue  # before it was asked for here: it is tried anew
             say(f"sent to pool {pool} as run {run.name}")
             run = wait(client, run, say, stopped)
             assert run.state
@@ -169,10 +167,8 @@ def submit(pool: str, name: str, key: str, parameters: dict[str, Any]) -> FlowRu
         raise NotSent(nobody_serves(pool)) from None
 
 
-def ended_before(run: FlowRun, began: datetime) -> bool:
-    """Whether the run ended badly in a run of the pipeline before this one."""
-    state = run.state
-    return bool(state and state.is_final() and not state.is_completed() and state.timestamp < began)
+def ended_badly(run: FlowRun) -> bool:
+    return bool(run.state and run.state.is_final() and not run.state.is_completed())
 
 
 def wait(
