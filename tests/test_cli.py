@@ -12,6 +12,7 @@ from mlflow.types import ColSpec, DataType, Schema
 from hour9 import bring_up, cli, standing
 from hour9.ask import as_asked, read_requests, refuse_unknown, show_words, spread
 from hour9.params import RECEIPTS, BadSetting
+from hour9.registry.journal import Overtaken
 from hour9.remote import CLONE
 
 
@@ -38,9 +39,13 @@ def test_who_reads_no_further_gets_no_traceback_and_other_broken_pipes_are_told(
 
 @pytest.mark.parametrize(
     ("error", "status"),
-    [(bring_up.RunFailed("validate@taxi failed"), cli.NO), (BadSetting("no key"), cli.MISTAKE)],
+    [
+        (bring_up.RunFailed("validate@taxi failed"), cli.NO),
+        (Overtaken("another promotion came between"), cli.NO),
+        (BadSetting("no key"), cli.MISTAKE),
+    ],
 )
-def test_a_run_that_failed_ends_otherwise_than_one_that_could_not_begin(
+def test_what_came_to_nothing_ends_otherwise_than_what_could_not_begin(
     error, status, project, monkeypatch, capsys
 ):
     def run(asked):

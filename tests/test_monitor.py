@@ -102,3 +102,23 @@ def test_texts_that_look_like_something_else_are_texts(tmp_path):
     assert [row["text"] for row in read_file(lines)] == texts
     assert [row["text"] for row in read_file(table)] == [*texts, None]
     assert [row["n"] for row in read_file(table)] == [1, 1, 1, 2]
+
+
+@pytest.mark.parametrize("said", ["class 3", "one that training never had"])
+def test_thirty_requests_that_are_all_alike_are_no_sample_of_ten_equal_classes(said):
+    then = pd.DataFrame({"answer": [f"class {n % 10}" for n in range(1000)]})
+    assert verdict(then, pd.DataFrame({"answer": [said] * 30})) == RETRAIN
+
+
+@pytest.mark.parametrize("balanced", [True, False])
+@pytest.mark.parametrize("shares", [[0.1] * 10, [0.6] + 15 * [0.4 / 15]], ids=["equal", "unequal"])
+def test_few_requests_of_the_same_rare_classes_are_fine_on_95_of_100_draws(shares, balanced):
+    """However training was drawn: by chance, or each class just as often as it should be."""
+    random = np.random.default_rng(0)
+    exact = np.repeat(np.arange(len(shares)), np.round(300 * np.array(shares)).astype(int))
+    verdicts = []
+    for _ in range(DRAWS):
+        drawn = [random.choice(len(shares), size=n, p=shares) for n in (300, 30)]
+        then, now = exact if balanced else drawn[0], drawn[1]
+        verdicts.append(verdict(*(pd.DataFrame({"answer": a.astype(str)}) for a in (then, now))))
+    assert verdicts.count(FINE) >= 95

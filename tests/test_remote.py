@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 from mlflow import MlflowClient
-from prefect.states import Completed, Crashed, Failed
+from prefect.states import Completed, Crashed, Failed, Scheduled
 from ruamel.yaml import YAML
 from tests.conftest import ROOT, copy_project, prefect_server, stay_in
 
@@ -191,20 +191,27 @@ def test_two_workers_one_of_them_killed_give_the_dvc_lock_of_a_machine_alone(
     assert sender.read_bytes() == alone.read_bytes()
 
 
-def test_what_failed_before_is_tried_anew_though_the_servers_clock_is_ahead(monkeypatch):
+@pytest.mark.parametrize(
+    ("trial", "taken"), [(None, "new"), ({"number": 0}, "completed")], ids=["stage", "trial"]
+)
+def test_what_had_ended_is_run_anew_though_the_servers_clock_is_ahead(trial, taken, monkeypatch):
+    """A stage that was completed, too: it is only sent where DVC's remote lacks what came out."""
     later = datetime.now(UTC) + timedelta(hours=1)
     runs = [
-        SimpleNamespace(name="old", state=Failed(timestamp=later)),
-        SimpleNamespace(name="older", state=Crashed(timestamp=later)),
-        SimpleNamespace(name="new", state=Completed(timestamp=later)),
+        SimpleNamespace(name="failed", state=Failed(timestamp=later)),
+        SimpleNamespace(name="crashed", state=Crashed(timestamp=later)),
+        SimpleNamespace(name="completed", state=Completed(timestamp=later)),
+        SimpleNamespace(name="new", state=Scheduled()),
     ]
+    ended = SimpleNamespace(state=Completed())
     monkeypatch.setattr(dag, "push", lambda names: None)
     monkeypatch.setattr("prefect.client.orchestration.get_client", lambda **_: nullcontext())
     monkeypatch.setattr(dispatch, "submit", lambda *asked: runs[int(asked[2].split(":")[1])])
-    monkeypatch.setattr(dispatch, "wait", lambda client, run, *_: run)
+    monkeypatch.setattr(dispatch, "wait", lambda client, run, *_: ended)
     said: list[str] = []
-    dispatch.send(dag.Stage("train@taxi-sarsa", ()), "", "workers", said.append)
-    assert said == ["sent to pool workers as run new"]
+    stage = dag.Stage("train@taxi-sarsa", ())
+    dispatch.send(stage, "", "workers", said.append, trial=trial)
+    assert said == [f"sent to pool workers as run {taken}"]
 
 
 def test_what_a_worker_ran_has_changed_and_its_time_was_training(tmp_path, monkeypatch):

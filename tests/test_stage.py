@@ -15,7 +15,7 @@ from tests.conftest import QUICK
 
 from hour9.config import set_params
 from hour9.registry.lineage import dvc_md5
-from hour9.stage import WARM, AlreadyRunning, only_one
+from hour9.stage import WARM, AlreadyRunning, only_one, perform
 from hour9.warm import WarmProcess, key, loop
 
 SECONDS = 60  # patience with a busy machine; nothing sleeps it out
@@ -79,6 +79,13 @@ def test_a_second_copy_of_a_stage_is_refused_with_the_number_of_the_first(projec
             pass
     with only_one("train@x"):
         pass
+
+
+def test_what_torchrun_starts_beside_the_first_is_no_second_copy(project, monkeypatch):
+    with only_one("ingest@taxi"):
+        assert perform("ingest", "taxi") == 1
+        monkeypatch.setenv("LOCAL_RANK", "1")
+        assert perform("ingest", "taxi") == 0
 
 
 def test_a_killed_client_takes_the_forked_stage_with_it(taxi, project, warm):

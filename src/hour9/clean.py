@@ -86,29 +86,28 @@ def artifacts() -> list[Freed]:
     """The packages of versions that were never in charge, and are not today's."""
     from hour9.registry.journal import entries
     from hour9.registry.tracking import address, connect, is_embedded
+    from hour9.registry.versions import versions, versions_by_identity
 
     if not is_embedded():
         print(f"the registry {address()} may hold other people's results, and is left alone")
         return []
     found = []
-    for version in every_version():
-        task = version.name
+    for task in sorted(read_params()["tasks"]):
+        if not (known := versions(task)):
+            continue
         promoted = {entry.champion for entry in entries(task)}
         aliases = connect().get_registered_model(task).aliases.values()
         kept = promoted | {str(number) for number in aliases}
-        if str(version.version) in kept or may_be_today(version):
-            continue
-        name = f"{task}/{version.version} ({version.tags['hour9.candidate']})"
-        found.append(Freed("artifacts", name, stored(version.source), forget(version)))
+        current = [v.version for v in versions_by_identity(task).values()]  # none was rebuilt
+        for version in known:
+            if str(version.version) in kept:
+                continue
+            if version.version in current and may_be_today(version):
+                continue
+            if size := stored(version.source):
+                name = f"{task}/{version.version} ({version.tags['hour9.candidate']})"
+                found.append(Freed("artifacts", name, size, forget(version)))
     return found
-
-
-def every_version() -> list[Any]:
-    """The versions that hour9 made, of all tasks, oldest first."""
-    from hour9.registry.versions import versions_by_identity
-
-    found = [v for task in read_params()["tasks"] for v in versions_by_identity(task).values()]
-    return sorted(found, key=lambda version: (version.name, int(version.version)))
 
 
 def may_be_today(version: Any) -> bool:

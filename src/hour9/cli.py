@@ -9,6 +9,7 @@ import os
 import select
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -55,7 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         owner = type(error).__module__.split(".")[0]
         if owner not in ("hour9", "flows", *TOOLS):
-            raise
+            traceback.print_exc()
+            return MISTAKE  # Python's own would be 1
         words = str(error).strip().splitlines() or [type(error).__name__]
         print("\n".join(words) if owner in ("hour9", "flows") else words[0], file=sys.stderr)
         if owner == "mlflow" and "sqlite3" in words[0]:  # it passes on what the store says
@@ -63,8 +65,9 @@ def main(arguments: list[str] | None = None) -> int:
         if owner in WAY_OUT:
             print(WAY_OUT[owner], file=sys.stderr)
         from hour9.registry.examination import Refused
+        from hour9.registry.journal import Overtaken
 
-        return NO if isinstance(error, Refused | bring_up.RunFailed) else MISTAKE
+        return NO if isinstance(error, Refused | Overtaken | bring_up.RunFailed) else MISTAKE
 
 
 def unread() -> bool:
@@ -196,7 +199,9 @@ def parser() -> argparse.ArgumentParser:
     add = commands.add_parser("register", help="make the registry agree with the outs here")
     add.add_argument("task")
     add.add_argument(
-        "--rebuild", action="store_true", help="versions that lost run or package, too"
+        "--rebuild",
+        action="store_true",
+        help="versions that lost run or package, or answer by old code, too",
     )
     add.set_defaults(command=release.register)
 

@@ -136,8 +136,8 @@ def send(
     with get_client(sync_client=True) as client:
         for attempt in itertools.count():
             run = submit(pool, stage.name, f"{key}:{attempt}", asked)
-            if ended_badly(run):
-                continue  # before it was asked for here: it is tried anew
+            if of_no_use(run, trial is not None):
+                continue  # it had ended before it was asked for here
             say(f"sent to pool {pool} as run {run.name}")
             run = wait(client, run, say, stopped)
             assert run.state
@@ -167,8 +167,12 @@ def submit(pool: str, name: str, key: str, parameters: dict[str, Any]) -> FlowRu
         raise NotSent(nobody_serves(pool)) from None
 
 
-def ended_badly(run: FlowRun) -> bool:
-    return bool(run.state and run.state.is_final() and not run.state.is_completed())
+def of_no_use(run: FlowRun, trial: bool) -> bool:
+    """Whether a run that is found has ended, and not as a trial: a stage that it completed would
+    not be sent, if DVC's remote had what came out."""
+    if run.state is None or not run.state.is_final():
+        return False
+    return not (trial and run.state.is_completed())
 
 
 def wait(

@@ -235,15 +235,29 @@ def two_samples(then: pd.Series, now: pd.Series) -> tuple[float, float]:
         result = ks_2samp(then.dropna(), now.dropna(), method="asymp")
         return result.statistic, result.pvalue
     sides = [side.astype(str).value_counts() for side in (then, now)]
-    counts = pd.concat(sides, axis=1).fillna(0).to_numpy()  # (values, 2)
+    counts = pd.concat(sides, axis=1).fillna(0).sort_index().to_numpy()  # (values, 2)
     if len(counts) < 2:
         return 0.0, 1.0
     shares = counts / counts.sum(axis=0)
-    common = counts.sum(axis=1) >= 10 * counts.sum() / counts[:, 1].sum()
-    rest = counts[~common].sum(axis=0, keepdims=True)  # rare ones together: chi² needs numbers
-    tested = np.concatenate([counts[common], rest[rest.sum(axis=1) > 0]])
+    tested = in_groups(counts)
     chance = chi2_contingency(tested)[1] if len(tested) > 1 else 1.0
     return np.abs(shares[:, 0] - shares[:, 1]).sum() / 2, chance
+
+
+def in_groups(counts: np.ndarray) -> np.ndarray:  # (values, 2) -> (groups, 2)
+    """Common values alone, rare ones together: chi² wants about ten expected among the new.
+
+    Rare ones are put together in the order of their names, which no sample has a hand in.
+    """
+    expected = counts.sum(axis=1) * counts[:, 1].sum() / counts.sum()
+    common = expected >= 10
+    rare, room = counts[~common], expected[~common]
+    if not len(rare):
+        return counts
+    group = ((room.cumsum() - room) // 10).astype(int)
+    groups = np.zeros((group[-1] + 1, 2))
+    np.add.at(groups, group, rare)
+    return np.concatenate([counts[common], groups])
 
 
 def judge(drifts: list[Drift], refused: int) -> tuple[str, str]:

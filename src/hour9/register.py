@@ -25,7 +25,8 @@ UPDATE = "hour9 run --candidate"
 def register(name: str, rebuild: bool = False) -> None:
     """Register the task's candidates and write the receipt: hashes only, no version numbers.
 
-    With `rebuild`, a version that lost its run or its package is made again from the outs.
+    With `rebuild`, a version that lost its run or its package, or whose code has changed since, is
+    made again from the outs.
     """
     task = load_task(name)
     example = task.example(read_tables(DATA / name))

@@ -55,7 +55,8 @@ def trace(asked: argparse.Namespace) -> int:
 
 
 def register(asked: argparse.Namespace) -> int:
-    """Make the registry agree with the outs that lie here; with --rebuild, where it lost some."""
+    """Make the registry agree with the outs that lie here; with --rebuild, also where it lost
+    some, or answers by code that has changed since."""
     from hour9.config import check_task
     from hour9.params import DATA, Refused
     from hour9.register import register as again

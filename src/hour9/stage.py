@@ -75,9 +75,11 @@ def main() -> int:
 
 def perform(kind: str, name: str) -> int:
     """Do the work here. A person's mistake is told in its own words, ours with a traceback."""
-    started = time.time()
+    started, lock = time.time(), f"{kind}@{name}"
+    if (number := os.environ.get("LOCAL_RANK", "0")) != "0":
+        lock += f".{number}"  # torchrun starts it several times, for one model
     try:
-        with only_one(f"{kind}@{name}"):
+        with only_one(lock):
             getattr(importlib.import_module(f"hour9.{kind}"), kind)(name)
     except Exception as error:
         sys.stdout.flush()

@@ -36,11 +36,12 @@ def status(asked: argparse.Namespace) -> int:
     show_table(list(read_params()["tasks"]), rows)
     if stale:
         print(f"\n{len(stale)} stages are stale: {', '.join(stale)}\nhour9 run brings them up")
-    if not agrees(RECEIPTS / f"{task}.json" for task in read_params()["tasks"]):
+    with_outs = list(dict.fromkeys(row["task"] for row in rows if row["verdict"]))
+    if not agrees(RECEIPTS / f"{task}.json" for task in with_outs):
         print("the registry is behind the outs: hour9 run registers them")
     from hour9.registry.promotion import lost_champion
 
-    for task in dict.fromkeys(row["task"] for row in rows if row["verdict"]):
+    for task in with_outs:
         if lost := lost_champion(task):
             print(lost)
     return 0

@@ -296,6 +296,13 @@ def test_no_threshold_is_never_a_pass():
     assert [v.verdict for v in found] == ["hold", "hold"]
 
 
+def test_a_misspelled_threshold_switches_no_gate_off_in_silence():
+    limits = {"floor": 0.0, "overfitting": 0.1, "leakge": 0.1, "champion": 0.0}
+    found = judge_all(evidence(1.0, 1.0, 0.0), limits, NO_CURVE)
+    assert [(v.name, v.verdict) for v in found][2:] == [("leakge", "hold")]
+    assert overall(found) == "hold"
+
+
 SCORED = ("floor", "overfitting", "counterfactual", "shift", "group_gap", "calibration")
 
 

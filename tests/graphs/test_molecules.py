@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import hour9
 from hour9.engine.checkpoint import Checkpoint
 from hour9.engine.run import Run
 from hour9.engine.settings import Settings
@@ -13,6 +14,8 @@ from hour9.graphs.blind import counts
 from hour9.graphs.molecule_tables import to_graphs
 from hour9.graphs.molecules import TASK, distance, estimates, load, metric, targets_of
 from hour9.graphs.settings import Gin, SetToSet
+from hour9.registry.examination import compared
+from hour9.registry.packages import Package
 from hour9.sources.splits import SourceRefused
 from hour9.task import Source, Tables, UnknownName, only, without_test
 from hour9.validate import DataRejected, check, deal_splits
@@ -350,6 +353,14 @@ def test_the_worst_answers_are_drawn_first_with_what_was_said_and_what_is(
     molecule_pictures.draw_wrong(tables, found, tmp_path / "wrong.png")
     worst = [(case, axis.get_title()) for case, axis in drawn[:3]]
     assert worst == [(cases["case"][test[i]], said[i]) for i in (1, 2, 0)]
+
+
+def test_two_versions_are_compared_on_the_test_graphs_alone(tables, model):
+    code = Path(hour9.__file__).parents[1]
+    version = Package("molecules", "graphs", model, model, code, model, {})
+    found = compared(version, version, tables)
+    assert set(found["case"]) == set(tables["cases"].query("split == 'test'")["case"])
+    assert (found["score"] == found["champion"]).all()
 
 
 def test_the_same_model_draws_the_same_bytes(tables, model, tmp_path):

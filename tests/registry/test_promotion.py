@@ -22,8 +22,16 @@ from hour9 import clean as cleaning
 from hour9 import dag, monitor
 from hour9.cli import MISTAKE, NO, main
 from hour9.config import set_params
-from hour9.params import STANDING
-from hour9.registry import journal, packages, promotion, reproduce, tracking, versions
+from hour9.params import STANDING, read_params
+from hour9.registry import (
+    examination,
+    journal,
+    packages,
+    promotion,
+    reproduce,
+    tracking,
+    versions,
+)
 from hour9.registry.examination import Examination
 from hour9.registry.lineage import dvc_md5
 from hour9.registry.promotion import Refused, guard, promote, rollback
@@ -206,7 +214,7 @@ def test_a_registry_that_does_not_answer_is_not_an_empty_one(client, monkeypatch
     with monkeypatch.context() as cut:
         cut.setattr(MlflowClient, "get_registered_model", silent)
         for command in (["promote", "taxi"], ["predict", "taxi", "{}"]):
-            assert main(command) == 1
+            assert main(command) == MISTAKE
             assert capsys.readouterr().err == "Max retries exceeded\n"
 
 
@@ -429,6 +437,47 @@ def test_where_the_data_are_gone_no_gate_that_needs_them_passes(client):
         assert re.search(said, str(refused.value))
 
 
+def test_where_the_outs_are_gone_nobody_can_tell_whether_the_code_has_changed(client):
+    Path("models/taxi").rename("models/kept")
+    try:
+        with pytest.raises(Refused, match="its outs are not here, to tell whether the code"):
+            promote("taxi", "2")
+    finally:
+        Path("models/kept").rename("models/taxi")
+
+
+def test_of_a_candidate_that_params_no_longer_has_no_version_passes(client, monkeypatch):
+    params = {**read_params(), "candidates": {}}
+    monkeypatch.setattr(examination, "read_params", lambda: params)
+    with pytest.raises(Refused, match=r"params\.yaml has no candidate taxi-qlearning any more"):
+        promote("taxi", "2")
+
+
+def test_latency_is_beside_what_the_outs_are_and_else_beside_what_is_still_whole(client):
+    """Version 3 is a later trial of other settings; then `clean` took its package."""
+    tags = {"hour9.identity": "another", "hour9.candidate": "taxi-qlearning"}
+    tried = client.create_model_version("taxi", "nowhere", tags=tags).version
+    try:
+        assert examination.of_today("taxi", "taxi-qlearning") == "2"
+        Path("models/taxi").rename("models/kept")
+        assert examination.of_today("taxi", "taxi-qlearning") == str(tried)
+        client.set_model_version_tag("taxi", tried, versions.CLEANED, "today")
+        assert examination.of_today("taxi", "taxi-qlearning") == "2"
+    finally:
+        Path("models/kept").rename("models/taxi")
+        client.delete_model_version("taxi", tried)
+
+
+def test_a_package_that_is_gone_is_refused_in_words(client, tmp_path):
+    package = Path(client.get_model_version("taxi", "2").source.removeprefix("file://"))
+    package.rename(tmp_path / "package")
+    try:
+        with pytest.raises(Refused, match="taxi version 2: version 2 of taxi is not whole"):
+            promote("taxi", "2")
+    finally:
+        (tmp_path / "package").rename(package)
+
+
 def test_a_champion_that_cannot_be_loaded_holds(client):
     promote("taxi", "1", reason="the first")
     version = client.get_model_version("taxi", "1")
@@ -550,6 +599,8 @@ def test_status_shows_what_promote_judged_beside_the_other_gates(client, capsys)
     promote("taxi", "1", reason="the first")
     promote("taxi", "2")
     capsys.readouterr()
+    assert main(["status"]) == 0
+    assert "behind the outs" not in capsys.readouterr().out  # though most tasks have no outs
     assert main(["status", "--json"]) == 0
     (row,) = [r for r in json.loads(capsys.readouterr().out) if r["task"] == "taxi"]
     verdicts = {gate["name"]: gate["verdict"] for gate in row["gates"]}
@@ -619,6 +670,31 @@ def test_what_the_registry_lost_is_rebuilt_from_the_outs_and_may_follow_its_cham
     finally:
         client.restore_run(lost.run_id)
         (tmp_path / "package").rename(package)
+
+
+def test_a_change_of_what_answers_alone_is_told_and_comes_by_a_rebuild(
+    client, tmp_path, monkeypatch, capsys
+):
+    changed = shutil.copytree(versions.PACKAGE, tmp_path / "hour9")
+    with (changed / "rl/taxi.py").open("a") as file:
+        file.write("# mended")
+    chosen = client.get_model_version_by_alias("taxi", "challenger").version
+    with monkeypatch.context() as patch:
+        patch.setattr(versions, "PACKAGE", changed)
+        assert main(["register", "taxi"]) == 0
+        said = f"version {chosen} of taxi answers by code that has changed since"
+        assert said in capsys.readouterr().out
+        assert main(["register", "taxi", "--rebuild"]) == 0
+        made = client.get_model_version_by_alias("taxi", "challenger")
+        assert made.version != chosen
+        assert made.tags["hour9.rebuilt"].endswith(versions.OTHER_CODE)
+        assert f"taxi/{chosen} (taxi-qlearning)" in [f.name for f in cleaning.artifacts()]
+        capsys.readouterr()
+        assert main(["register", "taxi"]) == 0
+        assert "changed since" not in capsys.readouterr().out
+    client.delete_model_version("taxi", made.version)
+    assert main(["register", "taxi"]) == 0
+    assert client.get_model_version_by_alias("taxi", "challenger").version == chosen
 
 
 def test_what_the_cache_lost_is_restored_from_the_registry(client, capsys):

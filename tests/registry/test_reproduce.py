@@ -11,18 +11,24 @@ tasks:
   nodes: {source: {root: ../cora}}
   taxi: {source: {root: src/environments.py}}
   dates: {source: {root: ../gone}}
+  mine: {source: {root: data/mine}}
+  tracked: {source: {root: data/tracked}}
 """
 
 
-def test_all_that_lies_outside_the_project_leads_there_from_another_tree_too(tmp_path, monkeypatch):
+def test_all_that_no_commit_holds_is_found_from_another_tree_too(tmp_path, monkeypatch):
     here, tree = tmp_path / "deep/project", tmp_path / "scratch/deep/project"
-    for folder in (here, tree, tmp_path / "deep/cora", tmp_path / "weights"):
+    data = here / "data/mine", here / "data/tracked"
+    for folder in (*data, tree, tmp_path / "deep/cora", tmp_path / "weights"):
         folder.mkdir(parents=True)
+    (tree / "data").mkdir()
+    (tree / "data/tracked.dvc").touch()  # DVC brings it
     (tmp_path / "deep/probes.txt").write_text("she")
     (tree / "params.yaml").write_text(PARAMS)
     monkeypatch.chdir(here)
     link_sources(tree)
-    for root in ("../probes.txt", "../../weights", "../cora"):
+    for root in ("../probes.txt", "../../weights", "../cora", "data/mine"):
         assert (tree / root).resolve() == Path(root).resolve()
-    assert sorted(path.name for path in tree.iterdir()) == ["params.yaml"]
+    assert sorted(path.name for path in tree.iterdir()) == ["data", "params.yaml"]
+    assert {path.name for path in (tree / "data").iterdir()} == {"mine", "tracked.dvc"}
     assert {path.name for path in tmp_path.iterdir()} == {"deep", "scratch", "weights"}

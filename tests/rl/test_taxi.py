@@ -7,6 +7,7 @@ import torch
 
 from hour9.engine.settings import Source
 from hour9.engine.weights import save_model
+from hour9.params import Refused
 from hour9.rl import taxi
 from hour9.rl.decision_process import DecisionProcess, value_iteration
 from hour9.rl.environments import make
@@ -26,6 +27,13 @@ def test_every_start_of_taxi_is_a_case_and_every_outcome_a_row():
     home = tables["cases"]["group.world"] == taxi.AS_TRAINED
     assert home.sum() == 25 * 4 * 3  # squares, passengers, other destinations
     assert len(tables["transitions"]) == 500 * 6
+
+
+def test_a_smaller_size_takes_some_of_the_starts_and_too_small_a_one_none():
+    cases = taxi.ingest(Source(root="x", env="Taxi-v4", size=40))["cases"]
+    assert (cases["group.world"] == taxi.AS_TRAINED).sum() == 40
+    with pytest.raises(Refused, match=r"source\.size is 20; the splits want 30 starts"):
+        taxi.ingest(Source(root="x", env="Taxi-v4", size=20))
 
 
 def test_half_of_the_tests_starts_are_driven_in_the_rain_too_and_no_others():

@@ -17,7 +17,7 @@ def test_a_name_speaks_of_its_split(name, split):
     ("given", "made"),
     [
         (["train"], {""}),
-        (["validation", "test"], {""}),
+        (["test"], {""}),
         (["train", "test"], {"train", "validation", "test"}),
         (["train", "validation"], {"train", "validation", "test"}),
         (["train", "validation", "test"], {"train", "validation", "test"}),
@@ -30,6 +30,18 @@ def test_what_is_missing_is_made_and_test_is_never_trained_on(given, made):
     assert (table["split"][after == "train"] == "train").all()
     if "test" in given and "" not in made:
         assert ((after == "test") == (table["split"] == "test")).all()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["validation", "test"], "of test, validation none is named train"),
+        (["train", "test", ""], "a part is neither train, validation nor test"),
+    ],
+)
+def test_what_is_named_for_test_never_becomes_training_nor_the_unnamed_a_test(given, said):
+    with pytest.raises(SourceRefused, match=said):
+        with_all_splits(pd.DataFrame({"split": given * 20}), seed=0)
 
 
 def test_even_a_small_train_gives_validation_a_case_unless_it_has_but_one():

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from hour9.ingest import with_probes
+from hour9.params import Refused
 from hour9.task import without_test
 from hour9.transformers.probes import IDENTITIES, TEMPLATES, WORDS, read_probes, read_prompts
 
@@ -70,3 +71,18 @@ def test_the_corpus_is_paired_by_gender_and_by_the_origin_of_names():
     second = table[table["pair"] != ""]
     lengths = second["text"].str.split().str.len()
     assert (lengths == table.loc[second["pair"], "text"].str.split().str.len().to_numpy()).all()
+
+
+def test_what_is_neither_ours_nor_the_corpus_is_refused(tmp_path):
+    (tmp_path / "mine.tsv").write_text("text\tlabel\n")
+    (tmp_path / "mine.csv").write_text("ID,Sentence\n")
+    (tmp_path / "mine.png").write_bytes(b"\x89PNG\x00\xff")
+    for name, said in {
+        "mine.tsv": "mine.tsv has no column Emotion, ",
+        "mine.csv": "mine.csv has no column Emotion, ",
+        "mine.png": "mine.png is no CSV",
+        "": "there is no .*Equity-Evaluation-Corpus.csv",
+        "gone.csv": "there is no .*gone.csv",
+    }.items():
+        with pytest.raises(Refused, match=said):
+            read_probes(tmp_path / name)

@@ -98,6 +98,11 @@ def test_labelled_texts_become_cases(tmp_path):
     assert list(tables["sentences"]) == ["case", "text"]
 
 
+def test_embedded_reviews_that_are_to_stand_apart_are_refused():
+    with pytest.raises(ValueError, match=r"leave out source\.apart"):
+        TASK.ingest(Source(root="x", apart=True))
+
+
 def test_a_source_of_graphs_is_refused():
     with pytest.raises(ValueError, match="planetoid holds graphs"):
         TASK.ingest(Source(kind="planetoid", root="x"))

@@ -37,8 +37,14 @@ class Source(BaseModel, frozen=True, extra="forbid"):
     root: str = Field(description="relative file or folder that the data depends on")
     name: str = Field("", description="which set, e.g. 'Cora' or 'stanfordnlp/sst2'")
     env: str = Field("", description="a Gymnasium environment, e.g. 'CartPole-v1'")
-    size: PositiveInt = Field(1000, description="rows to generate, or episodes to hold")
-    seed: int = Field(0, ge=0, lt=2**32, description="seeds the generator and the split")
+    size: PositiveInt = Field(1000, description="rows to generate, or episodes to hold at most")
+    seed: int = Field(
+        0,
+        ge=0,
+        lt=2**32,
+        description="seeds the generator, and a split that is drawn here; cases without one are "
+        "dealt by their names, whatever the seed",
+    )
     fold: int = Field(
         -1,
         ge=-1,

@@ -62,6 +62,9 @@ def judge_all(
             verdicts.append(gate(curve if name in OF_THE_CURVE else evidence, limit))
         elif name in ALWAYS:
             verdicts.append(Verdict.hold(name, f"no threshold: set tasks.<task>.thresholds.{name}"))
+    for name, limit in thresholds.items():
+        if limit is not None and name not in GATES and name not in AT_PROMOTION:
+            verdicts.append(Verdict.hold(name, "there is no gate of this name", limit))
     return verdicts
 
 

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from typing import Any
 
-from hour9.gates import AT_PROMOTION, GATES
+from hour9.gates import AT_PROMOTION
 from hour9.gates.verdict import PASS, Verdict
-from hour9.params import DATA, MODELS, REPORTS, read_params
+from hour9.params import DATA, MODELS, REPORTS, UnknownName, read_params
 from hour9.registry.journal import Entry
 from hour9.registry.lineage import dvc_md5, git_state
 from hour9.registry.packages import Package, Unusable, answer_times, check_bytes, score, unpack
 from hour9.registry.tracking import connect
-from hour9.registry.versions import JUDGED, judged
-from hour9.task import Tables, read_tables
+from hour9.registry.versions import JUDGED, judged, versions_by_identity
+from hour9.task import Tables, only, read_tables
 
 ONE = threading.Lock()
 """Versions are scored by their own code, and `sys.modules` belongs to all threads of a process: one
@@ -48,7 +49,7 @@ def examine(task: str, number: str, last: Entry | None) -> Examination:
 
 def examine_alone(version: Any, last: Entry | None) -> Examination:
     """What `examine` does, while no other thread does it."""
-    with unpack(version) as package:
+    with whole(version) as package:
         broken = check_bytes(version, package)
         if broken:
             return Examination(version, [], broken)
@@ -65,6 +66,16 @@ def examine_alone(version: Any, last: Entry | None) -> Examination:
     return Examination(version, [*verdicts, *fresh], [], objections)
 
 
+@contextmanager
+def whole(version: Any) -> Iterator[Package]:
+    """`unpack`, of a version that is to be let through: Refused where it lacks something."""
+    try:
+        with unpack(version) as package:
+            yield package
+    except Unusable as error:
+        raise Refused(f"{version.name} version {version.version}: {error}") from error
+
+
 def in_charge_already(version: Any, last: Entry | None) -> bool:
     """Whether these very bytes are the champion: a version rebuilt after a loss is no rival."""
     hashes = last.hashes if last else {}
@@ -72,14 +83,14 @@ def in_charge_already(version: Any, last: Entry | None) -> bool:
 
 
 def get_version(task: str, number: str) -> Any:
-    """A version that hour9 made."""
+    """A version that hour9 made. Raises UnknownName where there is no such, Refused for others'."""
     from mlflow.exceptions import MlflowException
 
     try:
         version = connect().get_model_version(task, number)
     except MlflowException:
         known = sorted(int(v.version) for v in connect().search_model_versions(f"name = '{task}'"))
-        raise Refused(f"{task} has no version {number}; there are {known}") from None
+        raise UnknownName(f"{task} has no version {number}; there are {known}") from None
     if "hour9.identity" not in version.tags:
         raise Refused(f"{task} version {number} was not registered by hour9: nothing judged it")
     return version
@@ -98,12 +109,17 @@ def staleness(version: Any, verdicts: list[Verdict]) -> list[str]:
         found.append(f"{data} is not here to compare with; hour9 run --task {task}, or dvc pull")
     elif dvc_md5(data) != tags["hour9.data_md5"]:
         found.append("stale: it was judged on other data than data/ now holds")
-    if section is not None and json.loads(tags["hour9.params"]) != section:
+    if section is None:
+        found.append(f"stale: params.yaml has no candidate {candidate} any more")
+    elif json.loads(tags["hour9.params"]) != section:
         found.append("stale: params.yaml has other settings for its candidate now")
     if other := other_thresholds(task, verdicts):
         found.append(f"stale: params.yaml now asks otherwise for {', '.join(other)}")
-    if not found and section is not None and lie_here(task, candidate):
+    if not found and lie_here(task, candidate):
         found += other_code(version)
+    elif not found:
+        back = f"dvc pull, or hour9 run --candidate {candidate}"
+        found.append(f"its outs are not here, to tell whether the code has changed; {back}")
     if tags.get("hour9.git_dirty") != "false" and not vouched(version):
         found.append("it was made from a tree with changes that no commit holds")
     return found
@@ -114,7 +130,7 @@ def other_thresholds(task: str, verdicts: list[Verdict]) -> list[str]:
     today = {
         name: limit
         for name, limit in read_params()["tasks"][task]["thresholds"].items()
-        if limit is not None and name in GATES
+        if limit is not None and name not in AT_PROMOTION
     }
     then = {verdict.name: verdict.threshold for verdict in verdicts}
     return sorted(name for name in today | then if today.get(name) != then.get(name))
@@ -134,8 +150,9 @@ def other_code(version: Any) -> list[str]:
 
 def lie_here(task: str, candidate: str) -> bool:
     """Whether the candidate's outs are here to compare with."""
-    outs = DATA / task, MODELS / task / candidate, REPORTS / task / candidate / "gates.json"
-    return all(out.exists() for out in outs)
+    report = REPORTS / task / candidate
+    made = MODELS / task / candidate, report / "evidence.parquet", report / "gates.json"
+    return all(out.exists() for out in (DATA / task, *made))
 
 
 def stale_stages(candidate: str) -> list[str]:
@@ -177,7 +194,7 @@ def judge_now(package: Package, last: Entry | None) -> list[Verdict]:
     if last is not None:
         found.append(beside("champion", last.champion, package, tables, 0.0, compared))
     if limit is not None:
-        reference = newest(package.task, section["reference"])
+        reference = of_today(package.task, section["reference"])
         found.append(beside("latency", reference, package, tables, limit, answer_times))
     return found
 
@@ -212,16 +229,18 @@ def beside(
 
 def compared(package: Package, champion: Package, tables: Tables) -> Any:
     """Both scored on today's test cases, each by its own code."""
-    cases = tables["cases"].query("split == 'test'").reset_index(drop=True)
-    asked = {**tables, "cases": cases}
+    asked = only(tables, tables["cases"]["split"] == "test")
+    cases = asked["cases"]
     rivals = cases["case"].map(score(champion, asked))
     if lost := int(rivals.isna().sum()):
         raise Unusable(f"it gives {lost} of the cases no score")
     return cases.assign(score=cases["case"].map(score(package, asked)), champion=rivals)
 
 
-def newest(task: str, candidate: str) -> str:
-    """The last version of a candidate that was registered."""
-    found = connect().search_model_versions(f"name = '{task}'")
-    numbers = [int(v.version) for v in found if v.tags.get("hour9.candidate") == candidate]
-    return str(max(numbers, default="of the reference"))
+def of_today(task: str, candidate: str) -> str:
+    """The candidate's version that the outs are, where they are here; else its last whole one."""
+    known = versions_by_identity(task)
+    if lie_here(task, candidate) and (found := known.get(judged(task, candidate).identity)):
+        return str(found.version)
+    its = [int(v.version) for v in known.values() if v.tags["hour9.candidate"] == candidate]
+    return str(max(its, default="of the reference"))

@@ -15,9 +15,9 @@ from typing import Any
 from hour9.gates.verdict import Verdict
 from hour9.params import STANDING, read_params
 from hour9.registry import journal
-from hour9.registry.examination import Examination, Refused, examine, get_version
+from hour9.registry.examination import Examination, Refused, examine, get_version, whole
 from hour9.registry.journal import Entry
-from hour9.registry.packages import Unusable, check_bytes, unpack
+from hour9.registry.packages import check_bytes
 from hour9.registry.tracking import connect
 from hour9.registry.versions import CHALLENGER, CHOSEN, aliases
 
@@ -115,7 +115,7 @@ def rollback(task: str, reason: str = "", who: str = "") -> Entry:
     if last is None or last.previous is None:
         raise Refused(f"{task} has no previous champion to go back to; see hour9 journal {task}")
     version = get_version(task, last.previous)
-    with unpack(version) as package:
+    with whole(version) as package:
         broken = check_bytes(version, package)
     if was := next(
         (e for e in reversed(journal.entries(task)) if e.champion == last.previous), None
@@ -198,7 +198,7 @@ def adopt(task: str, number: str, last: Entry | None, who: str) -> str:
     try:
         examined = examine_in_order(task, number, last)
         wrong = [*examined.broken, *examined.objections]
-    except (Refused, Unusable) as error:
+    except Refused as error:
         wrong = [str(error)]
     if not wrong:
         entry = enter(examined, last, "adopt", "set by hand in the registry; the gates pass", who)

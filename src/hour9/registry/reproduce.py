@@ -95,6 +95,9 @@ def reproduce(address: str, say: Callable[[str], None] = print) -> tuple[str, li
             raise NotReproducible(f"{address}: " + "; ".join(broken))
         candidate, task = tags["candidate"], tags["task"]
         say(f"data and weights of {candidate} at {tags['git_commit'][:12]}")
+        source = read_params(tree / "params.yaml")["tasks"][task]["source"]["root"]
+        if (tree / f"{source}.dvc").exists():
+            dvc(tree, "checkout", f"{source}.dvc")
         dvc(tree, "repro", *needs(tree, candidate))
         if (found := dvc_md5(tree / DATA / task)) != tags["data_md5"]:
             return DIFFERENT, [f"data: {found}, the version was trained on {tags['data_md5']}"]
@@ -142,15 +145,15 @@ def apply_patch(version: Any, tags: dict[str, str], tree: Path) -> None:
 
 
 def link_sources(tree: Path) -> None:
-    """Relative sources outside the project lead where they lead from here."""
+    """Sources that are in no commit, inside the project or outside, lead to where they are here."""
     params = read_params(tree / "params.yaml")
     sections = [
         *params.get("weights", {}).values(),
         *(t["source"] for t in params["tasks"].values()),
     ]
     for root in map(Path, [params.get("probes", ""), *(section["root"] for section in sections)]):
-        outside = root.parts[:1] == ("..",)
-        if outside and root.exists() and not (tree / root).exists():
+        tracked = (tree / f"{root}.dvc").exists()  # by DVC: see `reproduce`
+        if root.exists() and not tracked and not (tree / root).exists():
             (tree / root).parent.mkdir(parents=True, exist_ok=True)
             (tree / root).symlink_to(root.absolute())
 

@@ -29,6 +29,7 @@ CLEANED = "hour9.cleaned"
 """Tag of a version: when `clean` took its artifacts."""
 JUDGED = "hour9.promotion"
 """Tag of a version: what `promote` judged about it, as JSON."""
+OTHER_CODE = "answers by code that has changed since"
 EVIDENCE = ("evidence.parquet", "metrics.json", "gates.json", "curve.json")
 SCORES = ("train", "validation", "test", "baseline")
 """Those of the metrics that are means of scores."""
@@ -100,12 +101,16 @@ def of_these_data(item: Judged) -> bool:
     return all(dep["md5"] == here.get(dep["path"], dep["md5"]) for dep in read)
 
 
-def versions_by_identity(task: str) -> dict[str, Any]:
-    """The task's versions that hour9 made and that `clean` has left whole."""
+def versions(task: str) -> list[Any]:
+    """The task's versions that hour9 made and that `clean` has left whole, oldest first."""
     found = connect().search_model_versions(f"name = '{task}'")
     ours = (v for v in found if "hour9.identity" in v.tags and CLEANED not in v.tags)
-    oldest_first = sorted(ours, key=lambda version: int(version.version))  # a rebuilt one counts
-    return {version.tags["hour9.identity"]: version for version in oldest_first}
+    return sorted(ours, key=lambda version: int(version.version))
+
+
+def versions_by_identity(task: str) -> dict[str, Any]:
+    """Those of `versions` that were not rebuilt since, by their identity."""
+    return {version.tags["hour9.identity"]: version for version in versions(task)}
 
 
 def ensure_version(
@@ -116,13 +121,18 @@ def ensure_version(
     rebuild: bool = False,
 ) -> str:
     """The number of the candidate's version, registered where the registry lacks it; with
-    `rebuild`, also where it lacks a part of it: then under a new number, as numbers are final."""
+    `rebuild`, also where it lacks a part of it, or answers by other code than today's: then under
+    a new number, as numbers are final."""
     from mlflow.exceptions import MlflowException
 
     client = connect()
     known = versions_by_identity(item.task).get(item.identity)
-    missing = lost(known) if known and rebuild else ""
+    old = known is not None and answers_otherwise(known, settings["topic"])
+    missing = (lost(known) or (old and OTHER_CODE)) if known and rebuild else ""
     if known and not missing:
+        if old:
+            said = f"version {known.version} of {item.task} {OTHER_CODE}"
+            print(f"{said}; hour9 register {item.task} --rebuild makes one that does not")
         return str(known.version)
     try:
         client.create_registered_model(item.task)
@@ -177,6 +187,12 @@ def ensure_version(
         await_creation_for=0,
     )
     return str(made.version)
+
+
+def answers_otherwise(version: Any, topic: str) -> bool:
+    """Whether the code that a version carries is not today's; the same bytes came out of both."""
+    with answering_code(topic) as code:
+        return bool(version.tags["hour9.code_md5"] != dvc_md5(code))
 
 
 def lost(version: Any) -> str:

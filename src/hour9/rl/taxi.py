@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from hour9.engine.weights import load_model
+from hour9.params import Refused
 from hour9.rl import qlearning, seeds
 from hour9.rl.decision_process import (
     DecisionProcess,
@@ -66,15 +67,18 @@ ELSEWHERE: dict[str, dict[str, dict[str, Any]]] = {
 
 
 def ingest(source: Source) -> Tables:
-    """The tables of transitions of all worlds, and a case for each start and world."""
+    """The tables of transitions of all worlds, and a case for each start and world: of at most
+    `size` starts."""
     name = embedded(source)
+    if source.size < FEW:
+        raise Refused(f"source.size is {source.size}; the splits want {FEW} starts")
     facts = tabular_facts(name)
     env: Any = make(name).unwrapped
     table = published(env.P)
     starts = np.flatnonzero(env.initial_state_distrib > 0)
     if len(starts) < FEW:
         starts = reachable(DecisionProcess.from_table(table), starts)
-    starts = np.random.default_rng(source.seed).permutation(starts)
+    starts = np.random.default_rng(source.seed).permutation(starts)[: source.size]
     cases = dealt(name, starts).sort_values(["group.world", "start"], ignore_index=True)
     upper = cases["start"] < len(env.P) // 2
     cases["group.half"] = np.where(upper, "upper", "lower")  # of the map

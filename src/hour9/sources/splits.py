@@ -133,11 +133,18 @@ def in_folds(
 def with_all_splits(table: pd.DataFrame, seed: int) -> pd.DataFrame:
     """The table with a train, a validation and a test, or with none at all.
 
-    Raises SourceRefused where there is too little to share.
+    Where there is but one, it is shared out anew. Raises SourceRefused where there is too little to
+    share, or where of several none is for training, or one is for nothing.
     """
     splits = set(table["split"])
-    if "train" not in splits or len(splits) == 1:
+    if len(splits) == 1:
         return table.assign(split="")
+    if "train" not in splits:
+        raise SourceRefused(
+            f"of {some(sorted(splits))} none is named train; name one so, or give all the same name"
+        )
+    if "" in splits:
+        raise SourceRefused("a part is neither train, validation nor test: say by its name which")
     table = table.copy()
     if "test" not in splits:
         table["split"] = table["split"].replace("validation", "test")

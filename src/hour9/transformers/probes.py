@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from hour9.params import Refused
 from hour9.task import PROBE, Tables
 
 CORPUS = "Equity-Evaluation-Corpus.csv"
+COLUMNS = {"ID", "Sentence", "Template", "Person", "Gender", "Race", "Emotion", "Emotion word"}
 
 IDENTITIES = (  # what is swapped: (name, as it stands in a sentence), twice
     (("men", "man"), ("women", "woman")),
@@ -77,10 +79,23 @@ def read_prompts(path: Path) -> Tables:
 
 def sentences(path: Path) -> pd.DataFrame:
     """All sentences, with the word that judges where there is one."""
-    corpus = path / CORPUS if path.is_dir() else path
-    rows = of_corpus(pd.read_csv(corpus)) if corpus.suffix == ".csv" else own()
+    rows = own() if path.suffix == ".py" else of_corpus(read_corpus(path))
     columns = ["case", "text", "target", "group.identity", "pair", "word"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def read_corpus(path: Path) -> pd.DataFrame:
+    """The corpus' file, or that in its folder. Raises Refused for any other."""
+    file = path / CORPUS if path.is_dir() else path
+    if not file.exists():
+        raise Refused(f"probes: there is no {file}")
+    try:
+        table = pd.read_csv(file)
+    except ValueError as error:  # all that pandas says of what is no CSV
+        raise Refused(f"probes: {file} is no CSV: {error}") from None
+    if lacking := sorted(COLUMNS - {*table.columns}):
+        raise Refused(f"probes: {file} has no column {', '.join(lacking)}, as the corpus has")
+    return table
 
 
 Row = tuple[str, str, str, str, str, str]

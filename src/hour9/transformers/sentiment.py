@@ -34,6 +34,10 @@ LONGEST = 100_000  # characters of a text
 def ingest(source: Source) -> Tables:
     """The reviews of the project's own grammar, or labelled texts of any other source."""
     if source.kind == "embedded":
+        if source.apart:
+            raise Refused(
+                "the embedded reviews are no phrases of each other; leave out source.apart"
+            )
         return write_reviews(source.size, source.seed, source.name)
     if source.kind == "planetoid":
         raise Refused("source.kind=planetoid holds graphs; sentiment takes embedded, path, hub")
