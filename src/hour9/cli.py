@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hour9 import ask, bring_up, release, standing
-from hour9.params import PARAMS
+from hour9.params import PARAMS, UnknownName
 from hour9.stage import ENVIRONMENT
 
 NO, MISTAKE = 1, 2
@@ -67,7 +67,8 @@ def main(arguments: list[str] | None = None) -> int:
         from hour9.registry.examination import Refused
         from hour9.registry.journal import Overtaken
 
-        return NO if isinstance(error, Refused | Overtaken | bring_up.RunFailed) else MISTAKE
+        no = isinstance(error, Refused | Overtaken | bring_up.RunFailed)
+        return NO if no and not isinstance(error, UnknownName) else MISTAKE
 
 
 def unread() -> bool:

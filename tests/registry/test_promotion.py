@@ -498,6 +498,8 @@ def test_the_command_says_what_happened_and_the_journal_shows_it(client, capsys)
     assert "champion already" in capsys.readouterr().err
     assert main(["journal", "taxi"]) == 0
     assert "promote, champion 2" in capsys.readouterr().out
+    assert main(["promote", "taxi", "--version", "99"]) == MISTAKE
+    assert "taxi has no version 99; there are [" in capsys.readouterr().err
     assert main(["promote", "tax"]) == MISTAKE
     assert "there are sentiment, " in capsys.readouterr().err
 

@@ -29,6 +29,10 @@ class Refused(RuntimeError):  # noqa: N818 - reads as a sentence where it is rai
     """The version is not let through; the message says by what, and what to do."""
 
 
+class NoSuchVersion(Refused, UnknownName):
+    """There is nothing to let through."""
+
+
 @dataclass(frozen=True)
 class Examination:
     """What `promote` found about a version."""
@@ -83,14 +87,14 @@ def in_charge_already(version: Any, last: Entry | None) -> bool:
 
 
 def get_version(task: str, number: str) -> Any:
-    """A version that hour9 made. Raises UnknownName where there is no such, Refused for others'."""
+    """A version that hour9 made. Raises Refused for other people's, and where there is none."""
     from mlflow.exceptions import MlflowException
 
     try:
         version = connect().get_model_version(task, number)
     except MlflowException:
         known = sorted(int(v.version) for v in connect().search_model_versions(f"name = '{task}'"))
-        raise UnknownName(f"{task} has no version {number}; there are {known}") from None
+        raise NoSuchVersion(f"{task} has no version {number}; there are {known}") from None
     if "hour9.identity" not in version.tags:
         raise Refused(f"{task} version {number} was not registered by hour9: nothing judged it")
     return version

@@ -70,8 +70,8 @@ def ingest(source: Source) -> Tables:
     """The tables of transitions of all worlds, and a case for each start and world: of at most
     `size` starts."""
     name = embedded(source)
-    if source.size < FEW:
-        raise Refused(f"source.size is {source.size}; the splits want {FEW} starts")
+    if source.size < len(SPLITS):
+        raise Refused(f"source.size is {source.size}; the splits want {len(SPLITS)} starts")
     facts = tabular_facts(name)
     env: Any = make(name).unwrapped
     table = published(env.P)
