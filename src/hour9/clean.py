@@ -86,7 +86,7 @@ def artifacts() -> list[Freed]:
     """The packages of versions that were never in charge, and are not today's."""
     from hour9.registry.journal import entries
     from hour9.registry.tracking import address, connect, is_embedded
-    from hour9.registry.versions import versions, versions_by_identity
+    from hour9.registry.versions import by_identity, versions
 
     if not is_embedded():
         print(f"the registry {address()} may hold other people's results, and is left alone")
@@ -98,11 +98,10 @@ def artifacts() -> list[Freed]:
         promoted = {entry.champion for entry in entries(task)}
         aliases = connect().get_registered_model(task).aliases.values()
         kept = promoted | {str(number) for number in aliases}
-        current = [v.version for v in versions_by_identity(task).values()]  # none was rebuilt
+        newest = by_identity(known)
         for version in known:
-            if str(version.version) in kept:
-                continue
-            if version.version in current and may_be_today(version):
+            rebuilt = newest[version.tags["hour9.identity"]] is not version
+            if str(version.version) in kept or (not rebuilt and may_be_today(version)):
                 continue
             if size := stored(version.source):
                 name = f"{task}/{version.version} ({version.tags['hour9.candidate']})"

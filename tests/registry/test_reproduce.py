@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from hour9.registry.reproduce import link_sources
+from hour9.registry import reproduce
 
 PARAMS = """
 probes: ../probes.txt
@@ -26,7 +26,10 @@ def test_all_that_no_commit_holds_is_found_from_another_tree_too(tmp_path, monke
     (tmp_path / "deep/probes.txt").write_text("she")
     (tree / "params.yaml").write_text(PARAMS)
     monkeypatch.chdir(here)
-    link_sources(tree)
+    told = []
+    monkeypatch.setattr(reproduce, "dvc", lambda *command: told.append(command))
+    reproduce.bring_sources(tree)
+    assert told == [(tree, "checkout", "--allow-missing", "data/tracked.dvc")]
     for root in ("../probes.txt", "../../weights", "../cora", "data/mine"):
         assert (tree / root).resolve() == Path(root).resolve()
     assert sorted(path.name for path in tree.iterdir()) == ["data", "params.yaml"]

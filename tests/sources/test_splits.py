@@ -16,6 +16,7 @@ def test_a_name_speaks_of_its_split(name, split):
 @pytest.mark.parametrize(
     ("given", "made"),
     [
+        ([], set()),  # for the contract to refuse
         (["train"], {""}),
         (["test"], {""}),
         (["train", "test"], {"train", "validation", "test"}),

@@ -119,11 +119,8 @@ def staleness(version: Any, verdicts: list[Verdict]) -> list[str]:
         found.append("stale: params.yaml has other settings for its candidate now")
     if other := other_thresholds(task, verdicts):
         found.append(f"stale: params.yaml now asks otherwise for {', '.join(other)}")
-    if not found and lie_here(task, candidate):
+    if not found:
         found += other_code(version)
-    elif not found:
-        back = f"dvc pull, or hour9 run --candidate {candidate}"
-        found.append(f"its outs are not here, to tell whether the code has changed; {back}")
     if tags.get("hour9.git_dirty") != "false" and not vouched(version):
         found.append("it was made from a tree with changes that no commit holds")
     return found
@@ -143,6 +140,9 @@ def other_thresholds(task: str, verdicts: list[Verdict]) -> list[str]:
 def other_code(version: Any) -> list[str]:
     """Whether today's code makes, or would make, other bytes of the same data and settings."""
     task, candidate = version.name, version.tags["hour9.candidate"]
+    if not lie_here(task, candidate):
+        back = f"dvc pull, or hour9 run --candidate {candidate}"
+        return [f"its outs are not here, to tell whether the code has changed; {back}"]
     if judged(task, candidate).identity != version.tags["hour9.identity"]:
         return ["stale: the same settings have other results now, so the code has changed"]
     if stages := stale_stages(candidate):

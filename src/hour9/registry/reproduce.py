@@ -95,9 +95,6 @@ def reproduce(address: str, say: Callable[[str], None] = print) -> tuple[str, li
             raise NotReproducible(f"{address}: " + "; ".join(broken))
         candidate, task = tags["candidate"], tags["task"]
         say(f"data and weights of {candidate} at {tags['git_commit'][:12]}")
-        source = read_params(tree / "params.yaml")["tasks"][task]["source"]["root"]
-        if (tree / f"{source}.dvc").exists():
-            dvc(tree, "checkout", f"{source}.dvc")
         dvc(tree, "repro", *needs(tree, candidate))
         if (found := dvc_md5(tree / DATA / task)) != tags["data_md5"]:
             return DIFFERENT, [f"data: {found}, the version was trained on {tags['data_md5']}"]
@@ -124,9 +121,9 @@ def checkout(version: Any, tags: dict[str, str]) -> Iterator[Path]:
         if dvc_md5(tree / "requirements.lock") != dvc_md5(Path("requirements.lock")):
             print("the version was made with other packages: requirements.lock differs")
         (tree / ".venv").symlink_to(sys.prefix)
-        link_sources(tree)
         local = f"[cache]\n    dir = {Path('.dvc/cache').absolute()}\n    type = copy\n"
         (tree / ".dvc/config.local").write_text(local)
+        bring_sources(tree)
         yield tree
 
 
@@ -144,16 +141,18 @@ def apply_patch(version: Any, tags: dict[str, str], tree: Path) -> None:
             raise NotReproducible(f"the patch of version {version.version} does not apply")
 
 
-def link_sources(tree: Path) -> None:
-    """Sources that are in no commit, inside the project or outside, lead to where they are here."""
+def bring_sources(tree: Path) -> None:
+    """Sources that no commit holds: those that DVC tracks as the commit has them, the others,
+    inside the project or outside, lead to where they are here."""
     params = read_params(tree / "params.yaml")
     sections = [
         *params.get("weights", {}).values(),
         *(t["source"] for t in params["tasks"].values()),
     ]
     for root in map(Path, [params.get("probes", ""), *(section["root"] for section in sections)]):
-        tracked = (tree / f"{root}.dvc").exists()  # by DVC: see `reproduce`
-        if root.exists() and not tracked and not (tree / root).exists():
+        if (tree / f"{root}.dvc").exists():
+            dvc(tree, "checkout", "--allow-missing", f"{root}.dvc")
+        elif root.exists() and not (tree / root).exists():
             (tree / root).parent.mkdir(parents=True, exist_ok=True)
             (tree / root).symlink_to(root.absolute())
 

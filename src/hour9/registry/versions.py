@@ -110,7 +110,12 @@ def versions(task: str) -> list[Any]:
 
 def versions_by_identity(task: str) -> dict[str, Any]:
     """Those of `versions` that were not rebuilt since, by their identity."""
-    return {version.tags["hour9.identity"]: version for version in versions(task)}
+    return by_identity(versions(task))
+
+
+def by_identity(oldest_first: Iterable[Any]) -> dict[str, Any]:
+    """Of versions of the same bytes the last: it was rebuilt for the others."""
+    return {version.tags["hour9.identity"]: version for version in oldest_first}
 
 
 def ensure_version(
@@ -127,13 +132,14 @@ def ensure_version(
 
     client = connect()
     known = versions_by_identity(item.task).get(item.identity)
-    old = known is not None and answers_otherwise(known, settings["topic"])
-    missing = (lost(known) or (old and OTHER_CODE)) if known and rebuild else ""
-    if known and not missing:
-        if old:
-            said = f"version {known.version} of {item.task} {OTHER_CODE}"
+    if known:
+        old = OTHER_CODE if answers_otherwise(known, settings["topic"]) else ""
+        missing = rebuild and (lost(known) or old)
+        if old and not rebuild:
+            said = f"version {known.version} of {item.task} {old}"
             print(f"{said}; hour9 register {item.task} --rebuild makes one that does not")
-        return str(known.version)
+        if not missing:
+            return str(known.version)
     try:
         client.create_registered_model(item.task)
     except MlflowException as error:

@@ -137,7 +137,7 @@ def with_all_splits(table: pd.DataFrame, seed: int) -> pd.DataFrame:
     share, or where of several none is for training, or one is for nothing.
     """
     splits = set(table["split"])
-    if len(splits) == 1:
+    if len(splits) <= 1:
         return table.assign(split="")
     if "train" not in splits:
         raise SourceRefused(
