@@ -10,6 +10,7 @@ import pytest
 from mlflow import MlflowClient
 
 from hour9 import dag, search_space, sweep, trial
+from hour9.bring_up import RunFailed
 from hour9.config import set_params
 from hour9.dispatch import NotSent
 from hour9.params import read_params
@@ -84,7 +85,7 @@ def test_the_best_is_offered_and_written_only_when_it_is_accepted(project):
 
 def test_where_every_trial_fails_the_sweep_does_and_its_runs_are_closed(client):
     said: list[str] = []
-    with pytest.raises(sweep.AllFailed, match=r"every trial failed; .*: it burnt"):
+    with pytest.raises(RunFailed, match=r"every trial failed; .*: it burnt"):
         sweep.search("nodes-gcn", 2, 0, 2, lambda name, spec, stopped: "it burnt", said.append)
     assert [line.partition(" (")[0] for line in said] == [
         f"trial {number}: failed, it burnt" for number in range(2)

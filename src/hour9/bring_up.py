@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class RunFailed(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised
-    """The flow ended with an error; the message is what its stages said."""
+    """A flow, or every trial of a sweep, ended with an error; the message is what it said."""
 
 
 def run(asked: argparse.Namespace) -> int:

@@ -25,6 +25,7 @@ from typing import Any
 import optuna
 
 from hour9 import dag, dispatch, run
+from hour9.bring_up import RunFailed
 from hour9.config import as_yaml, set_params
 from hour9.engine.settings import Settings, load_settings
 from hour9.params import PARAMS, UnknownName, read_params
@@ -37,10 +38,6 @@ from hour9.trial import SCORE, SWEEPS, Curve
 
 RANDOM_TRIALS = 8
 """Drawn evenly, before the search knows enough to prefer anything."""
-
-
-class AllFailed(RuntimeError):  # noqa: N818 - reads as a sentence where it is raised
-    """No trial of the sweep could be trained."""
 
 
 @dataclass
@@ -159,7 +156,7 @@ def search(
                 tell(study, one, outcomes[-1])
                 say(line(len(outcomes) - 1, outcomes))
         if all(one.failed for one in outcomes):
-            raise AllFailed(
+            raise RunFailed(
                 f"every trial failed; the first, what params.yaml says now: {outcomes[0].failed}"
             )
         best = max(outcomes, key=lambda outcome: outcome.score)  # a tie keeps the earlier one
