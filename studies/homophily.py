@@ -5,8 +5,9 @@ share of a node's neighbours that are of its own class. In that graph few nodes 
 so half the edges are joined anew at random: that makes nodes of every kind.
 
 What was found: so rewired, no network beats what sees no edges, not even where all of a node's
-neighbours are alike, since their neighbours are not; attention loses less than the mean. On the
-graph as it is, where most edges stay within a class, both beat it (the evidence of `nodes`).
+neighbours are alike, since their neighbours are not; attention loses less than the mean, but among
+strangers alone, where the intervals are too wide to tell. On the graph as it is, where most edges
+stay within a class, both beat it (the evidence of `nodes`).
 
 Shapes: N nodes.
 """

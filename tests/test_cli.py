@@ -1,5 +1,6 @@
 """The command line's own small parts; the whole commands are run in test_pipeline.py."""
 
+import getpass
 import math
 import os
 import signal
@@ -7,6 +8,7 @@ import sys
 
 import pandas as pd
 import pytest
+from dvc.exceptions import DvcException
 from mlflow.types import ColSpec, DataType, Schema
 
 from hour9 import bring_up, cli, standing
@@ -195,3 +197,54 @@ def test_a_worker_that_nobody_could_send_to_is_refused(project, capsys):
     (said,) = capsys.readouterr().err.splitlines()
     assert "export PREFECT_API_URL=" in said
     assert not (project / CLONE).exists()
+
+
+def test_a_user_without_a_name_is_called_by_number(monkeypatch):
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 4_000_000)
+    cli.name_the_user()
+    assert getpass.getuser() == os.environ.pop("USER") == "4000000"
+
+
+def test_in_another_locale_the_same_command_is_started_once_more_in_utf8(monkeypatch):
+    started = []
+    monkeypatch.setattr("locale.getpreferredencoding", lambda _: "ISO-8859-1")
+    monkeypatch.setattr("os.execve", lambda *command: started.append(command))
+    monkeypatch.delenv("PYTHONUTF8", raising=False)
+    cli.speak_utf8()
+    ((program, arguments, env),) = started
+    assert (program, arguments, env["PYTHONUTF8"]) == (sys.executable, sys.orig_argv, "1")
+    monkeypatch.setenv("PYTHONUTF8", "1")
+    cli.speak_utf8()
+    assert len(started) == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "way"),
+    [
+        ("params.yaml", None),
+        (".dvc/tmp/rwlock", "if no other DVC is at work: rm .dvc/tmp/rwlock"),
+        ("dvc.lock", "if dvc.lock is damaged: git checkout dvc.lock"),
+    ],
+)
+def test_the_way_out_is_of_the_file_that_is_damaged(file, way, project, monkeypatch, capsys):
+    def run(asked):
+        raise DvcException(f"unable to read: '{file}', structure is corrupted")
+
+    monkeypatch.setattr(bring_up, "run", run)
+    assert cli.main(["run"]) == cli.MISTAKE
+    assert capsys.readouterr().err.splitlines()[1:] == ([way] if way else [])
+
+
+def test_every_command_says_what_it_does_and_what_each_option_is():
+    (commands,) = (a for a in cli.parser()._actions if isinstance(a.choices, dict))
+    for name, command in commands.choices.items():
+        assert command.description, name
+        assert all(option.help for option in command._actions), name
+
+
+def test_status_names_the_file_that_is_wrong_and_not_the_one_that_reads_it(project, capsys):
+    (project / "params.yaml").write_text("tasks: null\n")
+    assert cli.main(["status"]) == cli.MISTAKE
+    assert capsys.readouterr().err.startswith("params.yaml: tasks holds no settings")

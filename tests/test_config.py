@@ -1,4 +1,7 @@
 import io
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -113,3 +116,38 @@ def test_a_missing_knob_is_named(project):
 def test_a_name_that_looks_like_a_number_stays_a_name(project):
     set_params(["tasks.nodes.source.name=2024"])
     assert read_params()["tasks"]["nodes"]["source"]["name"] == "2024"
+
+
+@pytest.mark.parametrize("section", ["weights", "tasks", "candidates"])
+@pytest.mark.parametrize("name", ["a$(touch PWNED)", "a b", "", "../../../x", "-x", "a\n"])
+def test_a_name_that_is_more_than_a_name_to_a_shell_or_a_path_is_refused(project, section, name):
+    params = read_params()
+    params[section][name] = next(iter(params[section].values()))
+    with pytest.raises(BadSetting, match=rf"(?s){section}\..*: a name is of the letters a-z"):
+        check_params(params)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"candidates: {}", r"params\.yaml: tasks holds no settings"),
+        (b"tasks: null\ncandidates: {}", r"params\.yaml: tasks holds no settings"),
+        (b"tasks: {}\ncandidates: {a: null}", r"params\.yaml: candidates\.a holds no settings"),
+        (b"tasks: {}\nprobes: \xff", r"params\.yaml is no UTF-8: line 2"),
+        (b"a: " + b"[" * 5000 + b"]" * 5000, r"params\.yaml is nested too deeply"),
+    ],
+)
+def test_what_no_command_can_go_on_with_is_one_line(project, text, said):
+    Path("params.yaml").write_bytes(text)
+    with pytest.raises(BadSetting, match=said) as caught:
+        read_params()
+    assert "\n" not in str(caught.value)
+
+
+def test_signs_beyond_ascii_stay_what_they_are_in_every_locale(project):
+    text = Path("params.yaml").read_text() + "# → ü\n"
+    Path("params.yaml").write_text(text)
+    change = "from hour9.config import set_params; set_params(['candidates.nodes-gcn.seed=5'])"
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    subprocess.run([sys.executable, "-c", change], check=True, env=os.environ | ascii_only)
+    assert Path("params.yaml").read_bytes().endswith("# → ü\n".encode())

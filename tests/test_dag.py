@@ -1,5 +1,7 @@
 import ast
 import shutil
+import subprocess
+import sys
 import threading
 from contextlib import chdir
 from functools import cache
@@ -7,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from dvc.lock import make_lock
 from dvc.utils.serialize import YAMLFileCorruptedError
 from ruamel.yaml import YAML
 from tests.conftest import copy_project, stay_in
@@ -285,6 +288,34 @@ def test_of_a_stage_that_was_killed_it_is_said(why, said):
     assert bool(said) == bool(dag.death(why))
 
 
+@pytest.mark.parametrize("half", ["", '{"write": {"/tmp'])
+def test_a_note_of_dvcs_whose_writer_was_killed_stops_nobody(project, half):
+    note = Path(".dvc/tmp/rwlock")
+    note.parent.mkdir(exist_ok=True)
+    note.write_text(half)
+    assert "ingest@taxi" in dag.stale(["ingest@taxi"])
+
+
+def test_a_note_that_dvc_is_writing_is_left_to_it(project, monkeypatch):
+    note, seen, really = Path(".dvc/tmp/rwlock"), threading.Event(), dag.is_whole
+    note.parent.mkdir(exist_ok=True)
+
+    def is_whole(path: Path) -> bool:
+        whole = really(path)
+        seen.set()
+        return whole
+
+    monkeypatch.setattr(dag, "is_whole", is_whole)
+    opening = threading.Thread(target=lambda: dag.open_repo().close())
+    with make_lock(".dvc/tmp/rwlock.lock"):  # as its writer holds it
+        note.write_text("")
+        opening.start()
+        assert seen.wait(60)
+        note.write_text('{"write": {}, "read": {}}')
+    opening.join(60)
+    assert note.exists()
+
+
 def test_what_dvc_add_named_is_referenced(project):
     place = Path("mine/deep")
     place.mkdir(parents=True)
@@ -296,10 +327,36 @@ def test_what_dvc_add_named_is_referenced(project):
     assert len(dag.unreferenced([])) == 1
 
 
+def test_what_commits_name_is_referenced_though_git_is_told_to_show_no_differences(project):
+    (place := Path("mine")).mkdir()
+    (place / "labels.csv").write_text("a,b")
+    with dag.open_repo() as repo:
+        repo.add("mine/labels.csv")
+    Path(".gitattributes").write_text("*.dvc -diff\n")
+    for command in (
+        ["init", "-q"],
+        ["add", "mine/labels.csv.dvc"],
+        ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "1"],
+    ):
+        subprocess.run(["git", *command], check=True)
+    (place / "labels.csv.dvc").unlink()
+    assert dag.unreferenced([]) == []
+
+
 def test_where_git_does_not_answer_nothing_is_called_unreferenced(project):
     Path(".git").write_text("no repository")
     with pytest.raises(Refused, match="what older commits name is unknown"):
         dag.unreferenced([])
+
+
+def test_a_name_in_params_reaches_no_shell(project):
+    """What the `hour9` command refuses, plain `dvc repro` still meets."""
+    params = Path("params.yaml")
+    params.write_text(params.read_text().replace("  taxi:", "  taxi$(touch PWNED):"))
+    dvc = [Path(sys.prefix) / "bin/dvc", "repro", "--single-item", "ingest@taxi$(touch PWNED)"]
+    done = subprocess.run(dvc, capture_output=True, text=True)
+    assert "-m hour9.stage ingest 'taxi$(touch PWNED)'" in done.stdout  # it was asked
+    assert not Path("PWNED").exists()
 
 
 def test_the_committed_lock_is_that_of_the_committed_code(project):

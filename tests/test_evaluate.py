@@ -102,7 +102,9 @@ def test_an_agent_that_sees_its_state_a_tenth_of_the_time_wrongly_is_played_out_
     starts = tables["cases"]["start"][home].to_numpy()
     state, over, total = np.tile(starts, 20), np.zeros(20 * len(starts), bool), 0.0
     for _ in range(200):
-        beside = process.next_state[state, random.integers(6, size=len(state)), 0]
+        ways = process.next_state[state, :, 0]  # one that leads on is as likely as another
+        chance = np.where(ways != state[:, None], random.random(ways.shape), -1.0)
+        beside = ways[np.arange(len(state)), chance.argmax(axis=1)]
         seen = np.where(random.random(len(state)) < 0.1, beside, state)
         action = q[seen].argmax(axis=1)
         total += process.reward[state, action, 0][~over].sum()
@@ -127,3 +129,21 @@ def test_the_candidates_of_a_task_and_the_tasks_of_a_topic_stand_together(projec
     for name in ("topic", "task"):
         found = [row[name] for row in standing()]
         assert len([*groupby(found)]) == len(set(found))
+
+
+def test_a_matplotlibrc_has_no_say_in_a_picture(tmp_path):
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    def told(model, tables, pictures):
+        figure = Figure()
+        figure.text(0.5, 0.5, "told")
+        figure.savefig(pictures / "told.png")
+
+    task = replace(taxi.TASK, draw=told)
+    draw(task, tmp_path, {}, tmp_path / "plain")
+    (tmp_path / "matplotlibrc").write_text("savefig.dpi: 200\nfont.size: 20\n")
+    with rc_context(fname=tmp_path / "matplotlibrc"):
+        draw(task, tmp_path, {}, tmp_path / "own")
+    one, other = (tmp_path / name / "told.png" for name in ("plain", "own"))
+    assert one.read_bytes() == other.read_bytes()

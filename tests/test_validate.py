@@ -27,7 +27,11 @@ def toy_task(*rules, **tables) -> Task:
 
 
 def cases(**changes) -> pd.DataFrame:
-    table = {"case": ["a", "b", "c"], "split": ["train", "validation", "test"], "target": [0, 1, 1]}
+    table = {
+        "case": ["a", "b", "c", "d"],
+        "split": ["train", "validation", "test", "test"],
+        "target": [0, 1, 1, 0],
+    }
     return pd.DataFrame({**table, **changes})
 
 
@@ -40,14 +44,21 @@ def test_good_data_passes():
 
 def test_a_broken_rule_is_named_with_its_row():
     with pytest.raises(DataRejected, match="expect_column_values_to_be_between") as caught:
-        check(toy_task(IN_RANGE), {"cases": cases(target=[0, 7, 1])})
+        check(toy_task(IN_RANGE), {"cases": cases(target=[0, 7, 1, 0])})
     assert "cases.target" in str(caught.value)
-    assert "row 1 (case='b', split='validation', target=7)" in str(caught.value)
+    row = "row 1 (case='b', split='validation', target=7)"
+    assert f"{row}; expected {{'min_value': 0.0, 'max_value': 1.0}}" in str(caught.value)
+
+
+def test_a_test_of_one_class_alone_tells_nothing():
+    with pytest.raises(DataRejected, match=r"cases\.target where split == test: .* found 1"):
+        check(toy_task(IN_RANGE), {"cases": cases(target=[0, 1, 1, 1])})
+    check(toy_task(IN_RANGE), {"cases": cases(target=[0.0, 1.0, 1.0, 1.0])})  # numbers, no classes
 
 
 def test_every_broken_rule_is_named():
     with pytest.raises(DataRejected) as caught:
-        check(toy_task(IN_RANGE), {"cases": cases(target=[0, 7, 1], case=["a", "a", "c"])})
+        check(toy_task(IN_RANGE), {"cases": cases(target=[0, 7, 1, 0], case=["a", "a", "c", "d"])})
     assert "between" in str(caught.value)
     assert "unique" in str(caught.value)
 
@@ -60,7 +71,7 @@ def test_a_missing_column_is_said_to_be_missing():
 
 @pytest.mark.parametrize(
     "table",
-    [cases().head(0), cases(target=[None, None, None]), cases(split=["train"] * 3)],
+    [cases().head(0), cases(target=[None] * 4), cases(split=["train"] * 4)],
     ids=["empty", "all null", "no test split"],
 )
 def test_data_on_which_great_expectations_would_pass_is_refused(table):

@@ -30,7 +30,8 @@ def published(tmp_path, monkeypatch):
 
 def configure(sha256, kind="path", root="published", name=""):
     Path("params.yaml").write_text(
-        f"weights: {{tiny: {{kind: {kind}, root: {root}, name: '{name}', sha256: '{sha256}'}}}}"
+        f"weights: {{tiny: {{kind: {kind}, root: {root}, name: '{name}', sha256: '{sha256}'}}}}\n"
+        "tasks: {}\ncandidates: {}\n"
     )
 
 

@@ -119,11 +119,11 @@ def run_flow(
     last_of_all = ExitStack()
     atexit.register(last_of_all.close)  # before Prefect's own: it still sends its last logs then
     with runs.warmed():  # the libraries and the server load while we import Prefect
-        last_of_all.enter_context(server.started())
+        serving = last_of_all.enter_context(server.started())
         pipeline = import_flow(server)
         from prefect.settings import temporary_settings
 
-        servers.wait_for(f"{server.api}/health")
+        servers.wait_for(f"{server.api}/health", by=serving)
         # On a server of our own nobody misses a heartbeat, and a flow waits up to 1 s for its last.
         alone = {"flows.heartbeat_frequency": None} if server.port else {}
         with (

@@ -103,9 +103,9 @@ def artifacts() -> list[Freed]:
             rebuilt = newest[version.tags["hour9.identity"]] is not version
             if str(version.version) in kept or (not rebuilt and may_be_today(version)):
                 continue
-            if size := stored(version.source):
-                name = f"{task}/{version.version} ({version.tags['hour9.candidate']})"
-                found.append(Freed("artifacts", name, size, forget(version)))
+            # With nothing stored too: a clean that was killed has yet to say so on the version.
+            name = f"{task}/{version.version} ({version.tags['hour9.candidate']})"
+            found.append(Freed("artifacts", name, stored(version.source), forget(version)))
     return found
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import atexit
 import gc
+import getpass
+import locale
 import os
 import select
 import signal
@@ -18,27 +20,33 @@ from hour9.params import PARAMS, UnknownName
 from hour9.stage import ENVIRONMENT
 
 NO, MISTAKE = 1, 2
+TASK = "one of params.yaml, e.g. nodes"
+DEFAULT = "default: %(default)s"
 STATUS = """exit status: 0 done, or it is so; 1 the answer is no: a run failed, a promotion was
 refused, a new training is asked for, another model came out, the journal is broken; 2 it could
 not be asked: a name, a file or a setting is wrong"""
 COLLECT_AFTER = 500_000  # objects made and not freed
 WAY_OUT = {  # what to do where a tool stopped on its own files
-    "dvc": "if dvc.lock is damaged: git checkout dvc.lock; without git, first: "
-    ".venv/bin/dvc config --local core.no_scm true",
+    "dvc.lock": "if dvc.lock is damaged: git checkout dvc.lock",
+    "not a git repository": "without git: .venv/bin/dvc config --local core.no_scm true",
+    "rwlock": "if no other DVC is at work: rm .dvc/tmp/rwlock",
     "sqlalchemy": "if the store in mlruns/ is damaged: move mlruns/ away and run again; the "
     "registry is rebuilt from the outs, but not its journal: who promoted what, and why",
 }
-TOOLS = (*WAY_OUT, "mlflow")
+TOOLS = ("dvc", "sqlalchemy", "mlflow")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line and do what it says; a person's mistake is one or two lines."""
+    if arguments is None:
+        speak_utf8()
     asked = parser().parse_args(arguments)
     if not PARAMS.exists():
         print(f"no {PARAMS} here: run hour9 in the project's own folder", file=sys.stderr)
         return MISTAKE
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    name_the_user()
     gc.set_threshold(COLLECT_AFTER)  # a fifth of what importing DVC and Prefect takes
     atexit.register(gc.freeze)  # nor is anything collected at the end, where the process goes
     try:
@@ -62,13 +70,29 @@ def main(arguments: list[str] | None = None) -> int:
         print("\n".join(words) if owner in ("hour9", "flows") else words[0], file=sys.stderr)
         if owner == "mlflow" and "sqlite3" in words[0]:  # it passes on what the store says
             owner = "sqlalchemy"
-        if owner in WAY_OUT:
-            print(WAY_OUT[owner], file=sys.stderr)
+        for cause, way in WAY_OUT.items():
+            if cause == owner or (owner == "dvc" and cause in words[0]):
+                print(way, file=sys.stderr)
         from hour9.registry.examination import Refused
         from hour9.registry.journal import Overtaken
 
         no = isinstance(error, Refused | Overtaken | bring_up.RunFailed)
         return NO if no and not isinstance(error, UnknownName) else MISTAKE
+
+
+def speak_utf8() -> None:
+    """Start again in Python's UTF-8 mode where the locale says otherwise: files are UTF-8."""
+    name = "PYTHONUTF8"  # who set it to 0 knows why
+    if locale.getpreferredencoding(False).lower() != "utf-8" and name not in os.environ:
+        os.execve(sys.executable, sys.orig_argv, {**os.environ, name: ENVIRONMENT[name]})
+
+
+def name_the_user() -> None:
+    """DVC and the journal ask for a name: a uid that has none, as in a container, is its own."""
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        os.environ["USER"] = str(os.getuid())
 
 
 def unread() -> bool:
@@ -116,7 +140,10 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="hour9", description=__doc__, epilog=STATUS)
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
-    add = commands.add_parser("run", help="bring the pipeline, or a part of it, up to date")
+    def command(name: str, does: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=does, description=does)
+
+    add = command("run", "bring the pipeline, or a part of it, up to date")
     add.add_argument("--topic", default="", action=Once, help="only the tasks of this topic")
     add.add_argument("--task", default="", action=Once, help="only this task")
     add.add_argument("--candidate", default="", action=Once, help="only this candidate")
@@ -131,74 +158,74 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("--pool", default="", help="train and evaluate on its workers; see `worker`")
     add.set_defaults(command=bring_up.run)
 
-    add = commands.add_parser("worker", help="lend this machine: take stages of `run --pool`")
-    add.add_argument("--pool", default="workers")
-    add.add_argument("--limit", type=at_least(1), default=1, help="stages at once")
+    add = command("worker", "lend this machine: take stages of `run --pool`")
+    add.add_argument("--pool", default="workers", help=f"the one to join; {DEFAULT}")
+    add.add_argument("--limit", type=at_least(1), default=1, help=f"stages at once; {DEFAULT}")
     add.set_defaults(command=worker)
 
-    add = commands.add_parser("sweep", help="search a candidate's settings, by validation alone")
-    add.add_argument("task")
+    add = command("sweep", "search a candidate's settings, by validation alone")
+    add.add_argument("task", help=TASK)
     add.add_argument(
         "--candidate", default="", action=Once, help="the task's first that can be searched"
     )
-    add.add_argument("--trials", type=at_least(1), default=20)
-    add.add_argument("--seed", type=at_least(0), default=0)
+    add.add_argument("--trials", type=at_least(1), default=20, help=f"how many; {DEFAULT}")
+    add.add_argument("--seed", type=at_least(0), default=0, help=f"of what is tried; {DEFAULT}")
     add.add_argument(
         "--at-once",
         type=at_least(0),
         default=0,
-        help="trials side by side; 0: a processor each",
+        help=f"trials side by side; 0: a processor each; {DEFAULT}",
     )
     add.add_argument("--pool", default="", help="on its workers; see `worker`")
     add.add_argument("--accept", action="store_true", help="write the last sweep's best down")
     add.set_defaults(command=sweep)
 
-    add = commands.add_parser("status", help="where every candidate stands")
+    add = command("status", "where every candidate stands")
     add.add_argument("--json", action="store_true", help="for programs")
     add.set_defaults(command=standing.status)
 
-    add = commands.add_parser("report", help="draw reports/index.html again")
+    add = command("report", "draw reports/index.html again")
     add.set_defaults(command=report)
 
-    add = commands.add_parser("predict", help="ask a task's champion, or else its challenger")
-    add.add_argument("task")
+    add = command("predict", "ask a task's champion, or else its challenger")
+    add.add_argument("task", help=TASK)
     add.add_argument("request", help='JSON rows, e.g. \'{"text": "a fine film"}\', or plain text')
     add.add_argument("--alias", default="", help="which version answers")
     add.add_argument("--explain", action="store_true", help="what each word of a text added")
     add.set_defaults(command=ask.predict)
 
-    add = commands.add_parser("serve", help="answer for a task over HTTP, on loopback")
-    add.add_argument("task")
+    add = command("serve", "answer for a task over HTTP, on loopback")
+    add.add_argument("task", help=TASK)
     add.add_argument("--alias", default="", help="the champion, or else the challenger")
-    add.add_argument("--port", type=port, default=8000)
+    add.add_argument("--port", type=port, default=8000, help=DEFAULT)
     add.set_defaults(command=ask.serve)
 
-    add = commands.add_parser("promote", help="make a version the champion, if the gates let it")
-    add.add_argument("task")
+    add = command("promote", "make a version the champion, if the gates let it")
+    add.add_argument("task", help=TASK)
     add.add_argument("--version", default="", help="the challenger, if not given")
     add.add_argument("--reason", default="", help="promote against the gates; it is kept for ever")
     add.set_defaults(command=release.promote)
 
-    add = commands.add_parser("rollback", help="make the previous champion the champion again")
-    add.add_argument("task")
+    add = command("rollback", "make the previous champion the champion again")
+    add.add_argument("task", help=TASK)
     add.add_argument("--reason", default="", help="why; it goes into the journal")
     add.set_defaults(command=release.rollback)
 
-    add = commands.add_parser("journal", help="who promoted what, when and why")
-    add.add_argument("task", nargs="?", default="")
+    add = command("journal", "who promoted what, when and why")
+    add.add_argument("task", nargs="?", default="", help=f"{TASK}; all by default")
     add.add_argument("--json", action="store_true", help="for programs")
     add.set_defaults(command=release.journal)
 
-    add = commands.add_parser("trace", help="from a version back to the raw bytes")
+    add = command("trace", "from a version back to the raw bytes")
     add.add_argument("version", metavar="TASK@ALIAS", help="or TASK/NUMBER")
     add.set_defaults(command=release.trace)
 
-    add = commands.add_parser("reproduce", help="train a version again, from its own commit")
+    add = command("reproduce", "train a version again, from its own commit")
     add.add_argument("version", metavar="TASK@ALIAS", help="or TASK/NUMBER")
     add.set_defaults(command=release.reproduce)
 
-    add = commands.add_parser("register", help="make the registry agree with the outs here")
-    add.add_argument("task")
+    add = command("register", "make the registry agree with the outs here")
+    add.add_argument("task", help=TASK)
     add.add_argument(
         "--rebuild",
         action="store_true",
@@ -206,33 +233,33 @@ def parser() -> argparse.ArgumentParser:
     )
     add.set_defaults(command=release.register)
 
-    add = commands.add_parser("restore", help="put what DVC's cache lost back from a version")
+    add = command("restore", "put what DVC's cache lost back from a version")
     add.add_argument("version", metavar="TASK@ALIAS", help="or TASK/NUMBER")
     add.set_defaults(command=release.restore)
 
-    add = commands.add_parser("monitor", help="are the requests of late like the training data?")
-    add.add_argument("task")
+    add = command("monitor", "are the requests of late like the training data?")
+    add.add_argument("task", help=TASK)
     add.add_argument("file", help="requests: a JSON object a line, CSV or Parquet")
     add.add_argument("--alias", default="", help="the champion, or else the challenger")
     add.add_argument("--json", action="store_true", help="for programs")
     add.set_defaults(command=ask.monitor)
 
-    add = commands.add_parser("docs", help="draw Great Expectations' pages about a task's data")
-    add.add_argument("task")
+    add = command("docs", "draw Great Expectations' pages about a task's data")
+    add.add_argument("task", help=TASK)
     add.set_defaults(command=docs)
 
-    add = commands.add_parser("clean", help="say what nothing asks for any more, and delete it")
+    add = command("clean", "say what nothing asks for any more, and delete it")
     add.add_argument("--yes", action="store_true", help="delete without asking")
     add.set_defaults(command=clean)
 
-    add = commands.add_parser("watch", help="see a task's challenger play, where there is a screen")
-    add.add_argument("task")
+    add = command("watch", "see a task's challenger play, where there is a screen")
+    add.add_argument("task", help=TASK)
     add.set_defaults(command=ask.watch)
 
-    add = commands.add_parser("ui", help="serve both UIs and the report on loopback, with workers")
-    add.add_argument("--prefect-port", type=port, default=4200)
-    add.add_argument("--mlflow-port", type=port, default=5000)
-    add.add_argument("--report-port", type=port, default=4300)
+    add = command("ui", "serve both UIs and the report on loopback, with workers")
+    add.add_argument("--prefect-port", type=port, default=4200, help=DEFAULT)
+    add.add_argument("--mlflow-port", type=port, default=5000, help=DEFAULT)
+    add.add_argument("--report-port", type=port, default=4300, help=DEFAULT)
     add.set_defaults(command=ui)
     return top
 

@@ -7,13 +7,15 @@ engine/settings.py, an architecture's own in its topic's settings.py.
 import difflib
 import io
 import json
+import re
 import shlex
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
+from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import Comment, CommentedSeq
 from ruamel.yaml.error import YAMLError
@@ -88,6 +90,17 @@ class TaskConfig(BaseModel, frozen=True, extra="forbid"):
     thresholds: Thresholds
 
 
+def check_name(name: str) -> str:
+    """A name becomes part of paths and of a shell's command line: dvc.yaml's `cmd`."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        allowed = "a name is of the letters a-z and A-Z, digits, - and _; - and _ do not begin it"
+        raise PydanticCustomError("name", allowed)
+    return name
+
+
+Name = Annotated[str, AfterValidator(check_name)]
+
+
 class Config(BaseModel, frozen=True, extra="forbid"):
     """All of params.yaml; a candidate's section is checked by its architecture's class."""
 
@@ -95,9 +108,9 @@ class Config(BaseModel, frozen=True, extra="forbid"):
         description="relative file or folder of probe sentences: the project's own, or the Equity "
         "Evaluation Corpus"
     )
-    weights: dict[str, WeightsConfig]
-    tasks: dict[str, TaskConfig]
-    candidates: dict[str, dict[str, Any]]
+    weights: dict[Name, WeightsConfig]
+    tasks: dict[Name, TaskConfig]
+    candidates: dict[Name, dict[str, Any]]
 
 
 def check_file() -> None:
@@ -166,7 +179,8 @@ def problems(place: tuple[str, ...], kind: type[BaseModel], section: Any) -> lis
         kind.model_validate(section, strict=True)
     except ValidationError as error:
         return [
-            f"{'.'.join([*place, *map(str, one['loc'])])}: {one['msg']}, got {one['input']!r}"
+            f"{'.'.join([*place, *map(str, one['loc'])]).removesuffix('.[key]')}: {one['msg']}, "
+            f"got {one['input']!r}"
             + suggestion(str(one["input"]), one.get("ctx", {}).get("expected", ""))
             for one in error.errors()
         ]
@@ -193,7 +207,7 @@ def set_params(assignments: Sequence[str], path: Path = PARAMS) -> list[str]:
     yaml.preserve_quotes = True
     yaml.width = 10_000
     yaml.Representer = NullWriter
-    document = yaml.load(path.read_text())
+    document = yaml.load(path.read_text(encoding="utf-8"))
     changed, wrong = [], []
     for assignment in assignments:
         try:

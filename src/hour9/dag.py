@@ -76,8 +76,38 @@ def open_repo() -> Repo:
     strictyaml.parse_yaml = _yaml.parse_yaml = lockfile.parse_yaml
     logging.getLogger("dvc").setLevel(logging.CRITICAL)  # no bars, no chatter: stages speak
     repo = Repo(_wait_for_lock=True)
+    drop_half_written(repo)
     repo.lock = InTurn(repo.lock)
     return repo
+
+
+def drop_half_written(repo: Repo) -> None:
+    """Remove DVC's note of who reads and writes what, where its writer was killed in the middle.
+
+    Under DVC's own guard, so that nobody who is writing it now is robbed.
+    """
+    from dvc.lock import make_lock
+    from dvc.rwlock import RWLOCK_FILE, RWLOCK_LOCK
+
+    tmp = repo.tmp_dir
+    note = Path(tmp, RWLOCK_FILE)
+    if is_whole(note):
+        return
+    hardlink = repo.config["core"].get("hardlink_lock", False)
+    with make_lock(os.path.join(tmp, RWLOCK_LOCK), tmp_dir=tmp, hardlink_lock=hardlink):
+        if not is_whole(note):
+            note.unlink()
+
+
+def is_whole(note: Path) -> bool:
+    """Whether a file can be read as JSON, or is not there."""
+    try:
+        json.loads(note.read_text())
+    except FileNotFoundError:
+        return True
+    except ValueError:
+        return False
+    return True
 
 
 class InTurn:
@@ -343,7 +373,9 @@ def unreferenced(known: Iterable[str]) -> list[Path]:
         places = {oid: Path(cache.oid_to_path(oid)) for oid in cache.all()}
     here = "".join(path.read_text() for path in tracking_files())
     # All stashes, of which --all knows the last one; each is a merge, hence -m.
-    every = ("log", "--all", "--reflog", "--patch", "-m", "--format=")
+    # As text, whatever a person's attributes and settings make of a patch.
+    plain = ("--text", "--no-textconv", "--no-ext-diff", "--no-color")
+    every = ("log", "--all", "--reflog", "--patch", "-m", "--format=", *plain)
     history = git(*every, "--", DVC_LOCK, f"*/{DVC_LOCK}", "*.dvc")
     if history is None and Path(".git").exists():
         raise Refused("`git log` fails, so what older commits name is unknown: it says why")

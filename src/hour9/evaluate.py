@@ -38,13 +38,18 @@ def evaluate(name: str) -> None:
 
 
 def draw(task: Task, model: Path, tables: Tables, pictures: Path) -> None:
-    """The task's pictures in a folder of their own, in which a text's dollar is a dollar."""
+    """The task's pictures in a folder of their own, in which a text's dollar is a dollar.
+
+    They are outs: a person's matplotlibrc has no say in their bytes.
+    """
     shutil.rmtree(pictures, ignore_errors=True)
     pictures.mkdir()
     if task.draw:
-        from matplotlib import rc_context
+        from matplotlib import rc_context, rcdefaults, rcParams
 
-        with rc_context({"text.parse_math": False}):
+        with rc_context():
+            rcdefaults()
+            rcParams["text.parse_math"] = False
             task.draw(model, tables, pictures)
 
 

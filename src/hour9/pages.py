@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -32,9 +32,9 @@ class Pages(SimpleHTTPRequestHandler):
         return super().translate_path("/" + path.removeprefix(docs))
 
     def send_head(self):
-        """Only for those who asked for this machine by name: no other page may read through DNS."""
-        host = self.headers.get("Host", "").rsplit(":", 1)[0]
-        if host not in (*OURS, *os.environ.get("HOUR9_REPORT_HOSTS", "").split(",")):
+        """Only for those who asked for this machine by name."""
+        more = os.environ.get("HOUR9_REPORT_HOSTS", "").split(",")
+        if not names_this_machine(self.headers.get("Host", ""), more):
             self.send_error(HTTPStatus.FORBIDDEN, "unknown Host")
             return None
         return super().send_head()
@@ -45,6 +45,11 @@ class Pages(SimpleHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Nobody reads an access log of their own browser."""
+
+
+def names_this_machine(host: str, more: Iterable[str] = ()) -> bool:
+    """Whether a Host header does, or is one of `more`: no other page may read through DNS."""
+    return host.rsplit(":", 1)[0] in (*OURS, *more)
 
 
 @contextmanager

@@ -25,13 +25,25 @@ STATE = Path(".hour9")
 def read_params(path: Path = PARAMS) -> dict[str, Any]:
     """Read with YAML 1.2, as DVC does, so that 1e-3 is a number for both."""
     try:
-        found = parse(path.read_text())
+        found = deepcopy(parse(path.read_text(encoding="utf-8")))  # no other reader's changes
     except YAMLError as error:
         where = " ".join(str(error).split())[:200]
         raise BadSetting(f"{path} is no YAML: {where}") from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise BadSetting(f"{path} is no UTF-8: line {line}") from None
+    except RecursionError:
+        raise BadSetting(f"{path} is nested too deeply") from None
+    back = f"; git checkout {path} brings back the last ones"
     if not isinstance(found, dict):
-        raise BadSetting(f"{path} holds no settings; git checkout {path} brings back the last ones")
-    return deepcopy(found)  # who changes it changes no other reader's
+        raise BadSetting(f"{path} holds no settings{back}")
+    for place in ("tasks", "candidates"):  # what every command asks for
+        if not isinstance(found.get(place), dict):
+            raise BadSetting(f"{path}: {place} holds no settings{back}")
+        for name, section in found[place].items():
+            if not isinstance(section, dict):
+                raise BadSetting(f"{path}: {place}.{name} holds no settings{back}")
+    return found
 
 
 @lru_cache(maxsize=1)
@@ -43,7 +55,7 @@ def parse(text: str) -> Any:
 def write_whole(path: Path, text: str) -> None:
     """All of it or, where the process dies meanwhile, what stood there before."""
     scratch = path.with_name(f"{path.name}.part")
-    scratch.write_text(text)
+    scratch.write_text(text, encoding="utf-8")
     scratch.replace(path)
 
 

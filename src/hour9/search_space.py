@@ -1,4 +1,5 @@
-"""What a sweep may vary: the settings that are marked for it, around what they are now."""
+"""What a sweep may vary: the settings that are marked for it, around what they are now or within
+bounds of their own."""
 
 from __future__ import annotations
 

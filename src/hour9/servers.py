@@ -92,14 +92,14 @@ class PrefectServer:
         return cls(served)
 
     @contextmanager
-    def started(self) -> Iterator[None]:
-        """It is served inside the block, or will be soon: `wait_for` it."""
+    def started(self) -> Iterator[subprocess.Popen[bytes] | None]:
+        """It is served inside the block, or will be soon: `wait_for` it, by this process if any."""
         if not self.port:
-            yield
+            yield None
             return
         at = ("--host", HOST, "--port", str(self.port))
-        with process("prefect", "server", "start", "--no-services", *at):
-            yield
+        with process("prefect", "server", "start", "--no-services", *at) as server:
+            yield server
 
 
 def running_ui() -> dict[str, Any]:
@@ -189,10 +189,19 @@ def check_free(port: int, instead: str) -> None:
             raise NotServed(f"port {port} is taken; choose another: {instead}N")
 
 
-def wait_for(url: str, ready: Callable[[bytes], bool] = lambda answer: True) -> None:
-    """Return when the address answers, and what it answers is ready."""
+def wait_for(
+    url: str,
+    ready: Callable[[bytes], bool] = lambda answer: True,
+    by: subprocess.Popen[bytes] | None = None,
+) -> None:
+    """Return when the address answers, and what it answers is ready.
+
+    Raises NotServed where it does not in time, or where the process that it waits for has ended.
+    """
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
+        if by and (status := by.poll()) is not None:
+            raise NotServed(f"what serves {url} ended with status {status}; see .hour9/*.log")
         try:
             with urllib.request.urlopen(url, timeout=5) as answer:
                 if ready(answer.read()):

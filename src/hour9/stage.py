@@ -30,6 +30,7 @@ ENVIRONMENT = {
     "NUMEXPR_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+    "PYTHONUTF8": "1",  # whatever the locale
     # Nothing is sent anywhere, nothing fetched unless a source says `hub`.
     "DO_NOT_TRACK": "true",
     "GX_ANALYTICS_ENABLED": "false",

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 def status(asked: argparse.Namespace) -> int:
     """Print every candidate's standing, and what is stale."""
     from hour9 import dag
+    from hour9.params import RECEIPTS, read_params
     from hour9.report import standing
 
+    tasks = list(read_params()["tasks"])  # before DVC, which would speak of dvc.yaml
     try:
         every, stale = dag.survey()
     except dag.Busy as busy:
@@ -30,10 +32,9 @@ def status(asked: argparse.Namespace) -> int:
     if asked.json:
         print(json.dumps(rows, indent=2))
         return 0
-    from hour9.params import RECEIPTS, read_params
     from hour9.registry.versions import agrees
 
-    show_table(list(read_params()["tasks"]), rows)
+    show_table(tasks, rows)
     if stale:
         print(f"\n{len(stale)} stages are stale: {', '.join(stale)}\nhour9 run brings them up")
     with_outs = list(dict.fromkeys(row["task"] for row in rows if row["verdict"]))

@@ -85,14 +85,14 @@ def serve(prefect_port: int, mlflow_port: int, report_port: int) -> int:
             ),
         }
         start(pages(HOST, report_port))
-        wait_for(f"{prefect}/api/health")
-        wait_for(f"{mlflow}/health")
+        wait_for(f"{prefect}/api/health", by=servers["prefect"])
+        wait_for(f"{mlflow}/health", by=servers["mlflow"])
         operate.set_up()
         workers = [Worker(pool) for pool in operate.POOLS]
         for worker in workers:
             running.callback(worker.stop)
-        for pool in operate.POOLS:  # before that, the page says "Not Ready" of every deployment
-            wait_for(f"{prefect}/api/work_pools/{pool}", has_worker)
+        for worker in workers:  # before that, the page says "Not Ready" of every deployment
+            wait_for(f"{prefect}/api/work_pools/{worker.pool}", has_worker, worker.process)
         served = {"prefect": f"{prefect}/api", "mlflow": mlflow, "report": os.environ[ADDRESS]}
         write_whole(UI_NOTE, json.dumps({"pid": os.getpid(), **served}))
         running.callback(UI_NOTE.unlink, missing_ok=True)

@@ -70,8 +70,10 @@ def split_of(case: str) -> str:
 def shared_contract(cases: pd.DataFrame) -> list[Expectation]:
     """What holds for the cases of every task."""
     from great_expectations import expectations as expect
+    from great_expectations.expectations.row_conditions import Column
 
     text = [name for name in cases.columns if name.startswith("group.") or name == "pair"]
+    classes = "target" in cases and not pd.api.types.is_float_dtype(cases["target"])
     return [
         expect.ExpectColumnValuesToNotBeNull(column="case"),
         expect.ExpectColumnValuesToBeUnique(column="case"),
@@ -82,6 +84,12 @@ def shared_contract(cases: pd.DataFrame) -> list[Expectation]:
             for split in SPLITS
         ],
         *[expect.ExpectColumnValuesToNotBeNull(column=name) for name in text],
+        *[  # of one class, a model that always says so is right
+            expect.ExpectColumnUniqueValueCountToBeBetween(
+                column="target", min_value=2, row_condition=Column("split") == "test"
+            )
+            for _ in range(classes)
+        ],
     ]
 
 
@@ -148,20 +156,18 @@ def describe(name: str, table: pd.DataFrame, result: Any) -> str:
     )
     if error:
         return f"{where}: {rule}: could not be evaluated: {error.splitlines()[0]}"
+    told = ("batch_id", "row_condition", "condition_parser", *keys)
+    wanted = {k: v for k, v in config.kwargs.items() if k not in told and v is not None}
     if index := found.get("unexpected_index_list"):
         rows = some(index, "; ", partial(row_text, table))
-        return f"{where}: {rule}: {len(index)} rows break it: {rows}"
+        allowed = f"; expected {shorten(wanted)}" if wanted else ""
+        return f"{where}: {rule}: {len(index)} rows break it: {rows}{allowed}"
     lists = {"lacks": "partial_missing_list", "has also": "partial_unexpected_list"}
     if of_set := [
         f"{word} {shorten(found[name])}" for word, name in lists.items() if found.get(name)
     ]:
         return f"{where}: {rule}: {', '.join(of_set)}"
     value = found.get("observed_value", "no such column")
-    wanted = {
-        key: value
-        for key, value in config.kwargs.items()
-        if key not in ("batch_id", "column") and value is not None
-    }
     return f"{where}: {rule}: found {shorten(value)}, expected {shorten(wanted)}"
 
 

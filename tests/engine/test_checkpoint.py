@@ -1,4 +1,5 @@
 import random
+import shutil
 
 import numpy as np
 import pytest
@@ -55,6 +56,29 @@ def test_a_crash_while_saving_leaves_the_old_state(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         checkpoint.save({"number": 2})
     assert Checkpoint(tmp_path / "c").load() == {"number": 1}
+
+
+@pytest.mark.parametrize("name", ["newest", "state-*/state.safetensors", "state-*/state.json"])
+@pytest.mark.parametrize("left", [0, 5])
+def test_a_state_that_cannot_be_read_is_told_and_none(tmp_path, capsys, name, left):
+    checkpoint = Checkpoint(tmp_path)
+    checkpoint.save({"t": torch.arange(6), "n": 3})
+    (file,) = tmp_path.glob(name)
+    file.write_bytes(file.read_bytes()[:left])
+    assert checkpoint.load() is None
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"the checkpoint in {tmp_path} cannot be read (")
+    checkpoint.save({"n": 4})
+    assert checkpoint.load() == {"n": 4}
+
+
+def test_a_state_that_is_gone_is_told_and_none(tmp_path, capsys):
+    checkpoint = Checkpoint(tmp_path)
+    checkpoint.save({"n": 3})
+    (folder,) = tmp_path.glob("state-*")
+    shutil.rmtree(folder)
+    assert checkpoint.load() is None
+    assert "training starts over" in capsys.readouterr().err
 
 
 def test_a_key_that_is_no_text_is_refused(tmp_path):

@@ -87,6 +87,33 @@ def test_a_set_in_files_may_be_dealt_in_folds(tmp_path):
     assert cases.loc[cases["split"] == "test", "target"].nunique() == 2
 
 
+@pytest.mark.parametrize("name", ["", "ESOL", "other.csv"])
+def test_a_set_that_is_not_there_is_refused_with_what_is(tmp_path, name):
+    (tmp_path / "other.csv").write_text("smiles,target\nCCO,1.0\n")
+    with pytest.raises(FileNotFoundError, match=f"no set '{name}': .* but other.csv; set source"):
+        TASK.ingest(Source(kind="path", root=str(tmp_path), name=name))
+
+
+def test_who_learned_from_smiles_is_asked_in_smiles_too(tmp_path):
+    chains = ["C" * size + end for size in range(1, 25) for end in ("", "O", "=O", "C#N")]
+    rows = [f"{text},{len(text) / 7}" for text in chains]
+    (tmp_path / "chains.csv").write_text("\n".join(["smiles,target", *rows]))
+    source = Source(kind="path", root=str(tmp_path), name="chains")
+    tables = deal_splits(TASK.ingest(source))
+    folder = train(tables, tmp_path / "model", SETTINGS["gin"])
+    written, as_numbers = TASK.answer(folder), TASK.requests(tables)
+    asked = pd.DataFrame({"graph": [f" {chains[int(case)]} " for case in tables["cases"]["case"]]})
+    assert written(asked).equals(written(as_numbers))
+    for text, message in (
+        ("C((", "row 0 is no molecule in SMILES: RDKit reads no molecule there"),
+        ("", "row 0 is no molecule in SMILES"),
+        ("CCS", "no molecule of the training data had element S"),
+        ("{", "row 0 is no graph"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            written(pd.DataFrame({"graph": [text]}))
+
+
 def test_the_atlas_has_numbers_and_so_no_folds():
     with pytest.raises(SourceRefused, match="these targets are numbers; set fold to -1"):
         TASK.ingest(SOURCE.model_copy(update={"fold": 3}))
@@ -150,6 +177,12 @@ def test_a_class_that_no_training_graph_has_breaks_the_contract():
     cases.loc[cases.index[cases["split"] == "test"][0], "target"] = "class 3"
     with pytest.raises(DataRejected, match=r"cases\.target.*class 3"):
         check(TASK, {**tables, "cases": cases})
+
+
+def test_targets_that_are_all_the_same_break_the_contract():
+    tables = deal_splits(TASK.ingest(SOURCE))
+    with pytest.raises(DataRejected, match=r"cases\.target: .*unique_value_count.*found 1"):
+        check(TASK, {**tables, "cases": tables["cases"].assign(target=0.0)})
 
 
 def test_a_graph_without_nodes_breaks_the_contract():

@@ -797,6 +797,20 @@ def name_of(version) -> str:
     return f"taxi/{version.version} (taxi-qlearning)"
 
 
+def test_clean_says_on_a_version_what_one_that_was_killed_had_deleted(client, tmp_path):
+    """Version 3 was never promoted; a clean deleted its package, and was killed."""
+    tags = {"hour9.identity": "another", "hour9.candidate": "taxi-qlearning"}
+    tried = client.create_model_version("taxi", str(tmp_path / "deleted"), tags=tags)
+    try:
+        (one,) = (one for one in cleaning.artifacts() if one.name == name_of(tried))
+        assert one.size == 0
+        one.remove()
+        assert versions.CLEANED in client.get_model_version("taxi", tried.version).tags
+        assert name_of(tried) not in freed()
+    finally:
+        client.delete_model_version("taxi", tried.version)
+
+
 def test_clean_deletes_what_it_named_and_nothing_else(client, capsys):
     """The last test: version 1, never promoted, loses its package."""
     stale = Path(".hour9/checkpoints/taxi-qlearning/0123")

@@ -190,7 +190,7 @@ def test_the_check_says_whether_registry_and_receipt_agree(registered, project, 
 @pytest.fixture
 def server(registered, client) -> TestClient:
     """The taxi's challenger, served in this process."""
-    return TestClient(app("taxi@challenger"))
+    return TestClient(app("taxi@challenger"), base_url="http://127.0.0.1:8000")
 
 
 def test_requests_are_answered_or_refused_in_words_by_a_named_version(server):
@@ -215,6 +215,11 @@ def test_requests_are_answered_or_refused_in_words_by_a_named_version(server):
             "/invocations", content=b" " * (LARGEST + 1), headers={"content-type": "text/csv"}
         ),
     }
+    table = {"headers": {"content-type": "text/csv"}, "content": iter([b"state\n1\n"])}
+    wrong["no length"] = server.post("/invocations", **table)
+    both = {**table["headers"], "content-length": "8", "transfer-encoding": "chunked"}
+    wrong["two lengths"] = server.post("/invocations", content=b"state\n1\n", headers=both)
+    wrong["another host"] = server.get("/ping", headers={"host": "elsewhere.org"})
     for what, answer in wrong.items():
         assert 400 <= answer.status_code < 500, what
         assert len(answer.text) > 10, what

@@ -13,6 +13,7 @@ tasks:
   dates: {source: {root: ../gone}}
   mine: {source: {root: data/mine}}
   tracked: {source: {root: data/tracked}}
+candidates: {}
 """
 
 

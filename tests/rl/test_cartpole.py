@@ -8,7 +8,7 @@ import torch
 from hour9.engine.settings import Source
 from hour9.engine.weights import save_model
 from hour9.rl import cartpole
-from hour9.rl.episodes import perturbed, returns, side_by_side
+from hour9.rl.episodes import AS_TRAINED, perturbed, returns, side_by_side
 from hour9.rl.qnetwork import QNetwork
 from hour9.validate import DataRejected, check
 
@@ -103,6 +103,13 @@ def test_answers_are_the_actions_that_score_plays(name, tmp_path):
     scores = cartpole.score(tmp_path, tables)
     alone = returns(cartpole.episodes(tables, registered.act))
     assert scores["score"].tolist() == scores["score.seed1"].tolist() == alone.tolist()
+
+    home = tables["cases"].assign(**{"group.physics": AS_TRAINED})
+    promised = cartpole.score(tmp_path, {**tables, "cases": home})
+    for column in ("predicted", "realised"):  # of the world that it was trained in, both
+        assert scores[column].tolist() == promised[column].tolist()
+    if name == "CartPole-v1":
+        assert (scores["score"] != promised["score"]).any()
 
 
 @pytest.mark.parametrize(

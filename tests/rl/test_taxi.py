@@ -10,7 +10,7 @@ from hour9.engine.weights import save_model
 from hour9.params import Refused
 from hour9.rl import taxi
 from hour9.rl.decision_process import DecisionProcess, value_iteration
-from hour9.rl.environments import make
+from hour9.rl.environments import make, see_worse
 from hour9.validate import deal_splits
 
 
@@ -82,6 +82,21 @@ def test_the_optimal_policy_scores_the_target(name, tmp_path):
     np.testing.assert_allclose(found["score"][home], target[home], atol=1e-9)
     assert (found["score"] <= target + 0.02).all()  # elsewhere it is the best of another world
     np.testing.assert_allclose(found["predicted"], found["realised"], atol=1e-6)  # it is Q*
+
+
+def test_who_sees_badly_takes_a_state_for_another_one_as_often_as_it_is_said():
+    """Half of a taxi's actions leave it where it is, and there is no mistake in that."""
+    tables = tables_of("Taxi-v4")
+    q = np.random.default_rng(0).random((500, 6))
+    acts = taxi.acting(q, see_worse(tables, 0))
+    beside = [[] for _ in q]
+    for row in tables["transitions"].itertuples():
+        if row.next_state != row.state:
+            beside[row.state].append(row.next_state)
+    for state, ways in enumerate(beside):
+        mistaken = [q[other].argmax() for other in ways] or [q[state].argmax()]
+        expected = 0.9 * np.eye(6)[q[state].argmax()] + 0.1 * np.eye(6)[mistaken].mean(axis=0)
+        np.testing.assert_allclose(acts[state], expected)
 
 
 def test_the_scripted_taxi_always_delivers_and_is_never_better_than_the_optimum():

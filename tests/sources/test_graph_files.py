@@ -49,6 +49,19 @@ def test_a_graph_in_two_tables_keeps_the_contract(tmp_path, kind, task):
     check(task, task.ingest(write(tmp_path, *tables(), kind)))
 
 
+def test_the_columns_names_may_be_capitals(tmp_path):
+    known, joined = tables()
+    write(tmp_path, known, joined)
+    plain = read_graph_files(tmp_path, seed=0)
+    write(
+        tmp_path,
+        known.rename(columns={"node": "Node", "target": "TARGET"}),
+        joined.rename(columns=str.title),
+    )
+    for name, table in read_graph_files(tmp_path, seed=0).items():
+        assert table.equals(plain[name])
+
+
 def test_the_tables_say_what_the_files_do(tmp_path):
     known, joined = tables()
     write(tmp_path, known, joined)

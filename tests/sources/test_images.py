@@ -44,6 +44,14 @@ def test_idx_files_give_a_row_for_each_image(digits):
     assert list(row["pixels"]) == [6, 7, 8, 9, 10, 11]
 
 
+def test_the_files_may_lie_in_a_folder_raw(digits, tmp_path):
+    plain = read(digits)
+    (digits / "raw").mkdir()
+    for path in digits.glob("*ubyte*"):
+        path.rename(digits / "raw" / path.name)
+    assert read(digits).equals(plain)
+
+
 def test_the_seed_deals_the_validation_images(digits):
     held = [set(t.loc[t["split"] == "validation", "case"]) for t in (read(digits), read(digits, 1))]
     assert held[0] != held[1]

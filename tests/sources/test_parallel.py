@@ -78,6 +78,13 @@ def test_a_name_that_is_no_pair_of_languages_is_refused(folder, name):
         read(folder, name)
 
 
+def test_blank_lines_at_the_end_are_none(folder):
+    before = read(folder)
+    with (folder / "val.en").open("a") as file:
+        file.write("\n\n")
+    assert read(folder).equals(before)
+
+
 def test_files_of_different_length_are_refused(folder):
     (folder / "val.de").write_text("vier\nfünf\n")
     with pytest.raises(TextRefused, match=r"has 1 lines and .*val\.de 2"):

@@ -74,8 +74,8 @@ def small_graph() -> dict[str, Any]:
 
 def write(root: Path, parts: dict[str, Any]) -> None:
     """Planetoid's files, under CiteSeer's name."""
+    (root / "CiteSeer" / "raw").mkdir(parents=True, exist_ok=True)
     for part, path in paths(root, "CiteSeer").items():
-        path.parent.mkdir(parents=True, exist_ok=True)
         if part == "test.index":
             path.write_text("".join(f"{node}\n" for node in parts[part]))
         else:
@@ -240,6 +240,19 @@ def test_what_is_no_pickle_is_refused_by_its_name(tmp_path, content):
     paths(tmp_path, "CiteSeer")["ally"].write_bytes(content)
     with pytest.raises(BadFile, match=r"ind\.citeseer\.ally is no whole pickle"):
         read_planetoid(tmp_path, "CiteSeer")
+
+
+def test_files_may_lie_without_a_folder_raw_and_be_pickled_anew(root, tmp_path):
+    for path in paths(root, "CiteSeer").values():
+        again = tmp_path / "CiteSeer" / path.name
+        again.parent.mkdir(exist_ok=True)
+        again.write_bytes(path.read_bytes())
+    for part in ("x", "tx", "allx", "y", "ty", "ally", "graph"):
+        (tmp_path / f"CiteSeer/ind.citeseer.{part}").write_bytes(
+            pickle.dumps(small_graph()[part], 4)
+        )
+    for name, table in read_planetoid(root, "CiteSeer").items():
+        assert table.equals(read_planetoid(tmp_path, "CiteSeer")[name])
 
 
 def test_an_unknown_graph_is_refused_with_those_there_are(tmp_path):

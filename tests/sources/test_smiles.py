@@ -65,6 +65,29 @@ def test_a_broken_table_is_refused_with_the_lines(tmp_path, text, message, capfd
     assert capfd.readouterr().err == ""
 
 
+def test_of_a_hundred_lines_one_that_is_no_molecule_is_left_out_aloud(tmp_path, capsys):
+    lines = ["C" * n for n in range(1, 100)]
+    text = "".join(
+        f"{line},{number}.5\n" for number, line in enumerate([*lines[:9], "C((", *lines[9:]])
+    )
+    tables = read_molecules(read_smiles(write(tmp_path, "SMILES,Target\n" + text)), seed=0)
+    cases = tables["cases"].set_index("case")["target"]
+    assert len(cases) == 99
+    assert "9" not in cases.index
+    assert (cases == cases.index.astype(int) + 0.5).all()
+    atoms = tables["nodes"].groupby("case").size()
+    assert (atoms["8"], atoms["10"]) == (9, 10)
+    assert "left out line 11 (RDKit reads no molecule there)" in capsys.readouterr().err
+
+
+def test_a_small_target_stays_what_it_is(tmp_path):
+    path = write(tmp_path, "smiles,target\nCCO,3.21e-8\nC,-1.5e-9\n")
+    assert read_molecules(read_smiles(path), seed=0)["cases"]["target"].tolist() == [
+        3.21e-8,
+        -1.5e-9,
+    ]
+
+
 @pytest.mark.parametrize("labels", [("1", "0"), ("yes", "no")])
 def test_whole_numbers_and_words_are_classes(tmp_path, labels):
     path = write(tmp_path, f"smiles,target\nCCO,{labels[0]}\nC,{labels[1]}\n")

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
 from hour9.engine.settings import Source
@@ -48,10 +49,34 @@ GOOD_AND_BAD = [("good fun", "positive"), ("bad, sad", "negative")]
         ("a.csv", 'good fun,1.0\n"bad, sad",0.0\n'),
         ("a.csv", "label;text\n1;good fun\n0;bad, sad\n"),
         ("a.csv.gz", 'file,rating,label,review\nx,10,1,good fun\ny,1,0,"bad, sad"\n'),
+        ("a.csv", 'text,label\ngood fun,True\n"bad, sad",False\n'),
+        ("a.jsonl", '{"text": "good fun", "label": 1}\n{"label": 0, "text": "bad, sad"}\n'),
+        (
+            "a.jsonl.gz",
+            '{"review": "good fun", "label": true}\n{"review": "bad, sad", "label": 0}\n',
+        ),
     ],
 )
 def test_a_file_is_read_whatever_its_columns(tmp_path, name, content):
     assert pairs(read(write(tmp_path / name, content)))[:2] == GOOD_AND_BAD
+
+
+def test_a_parquet_file_is_read_and_a_text_stays_as_it_is_written(tmp_path):
+    texts = ["1999-12-31", "bad, sad", "007", "=\n="]
+    table = pd.DataFrame({"idx": range(4), "sentence": texts, "label": [1, 0, 1, 0]})
+    table.to_parquet(tmp_path / "a.parquet")
+    found = read(tmp_path / "a.parquet")
+    assert found["text"].tolist() == texts
+    assert found["case"].tolist() == [f"a.parquet:{line}" for line in (1, 2, 3, 4)]
+    table.to_json(tmp_path / "a.jsonl", orient="records", lines=True)
+    assert read(tmp_path / "a.jsonl")["text"].tolist() == texts
+    split = tmp_path / "hub"
+    split.mkdir()
+    for name in ("train-00000-of-00001", "validation-00000-of-00001", "test-00000-of-00001"):
+        table.assign(label=-1 if "test" in name else table["label"]).to_parquet(
+            split / f"{name}.parquet"
+        )
+    assert read(split)["split"].value_counts().to_dict() == {"test": 4, "train": 3, "validation": 1}
 
 
 def test_in_a_tsv_quotes_are_characters(tmp_path):
@@ -152,7 +177,16 @@ def test_folders_named_pos_and_neg_are_labels(tmp_path):
         ("a.tsv", "sentence\nonly\n", r"no labels in a\.tsv; add a column 'label'"),
         ("a.tsv", "\n", r"a\.tsv is empty"),
         ("a.csv", "go\0od,1\nbad,0\n", r"a\.csv holds NUL bytes.*save it as UTF-8"),
-        ("a.parquet", "PAR1", r"a\.parquet is no \.tsv, \.csv.*convert it"),
+        ("a.parquet", "PAR1", r"a\.parquet is no Parquet file: "),
+        (
+            "a.jsonl",
+            '{"text": "good", "label": 1}\n\n{"text"\n',
+            r"a\.jsonl, line 3: .*object a line",
+        ),
+        ("a.jsonl", "[1, 2]\n", r"a\.jsonl, line 1: no object"),
+        ("a.jsonl", '{"text": "good", "label": 2}\n', r"a\.jsonl, line 1: '2' is no label"),
+        ("a.xlsx", "PK", r"a\.xlsx is no \.tsv, \.csv.*convert it"),
+        ("a.tsv", "1\tgood\tneg\n0\tbad\tpos\n", r"a\.tsv: columns 1 and 3 both hold labels; give"),
     ],
 )
 def test_what_cannot_be_read_is_named_by_file_line_and_cure(tmp_path, name, content, message):

@@ -99,6 +99,7 @@ def test_all_missing_files_are_named_at_once(tmp_path):
         ({"A": "1, 2\n3, 4\n"}, r"line 2: an edge joins nodes of two graphs"),
         ({"A": "1\n2\n"}, r"expected two nodes a line, got 1"),
         ({"A": "1, 2\n2, x\n"}, r"TOY_A\.txt: could not convert string"),
+        ({"A": "1, 2\n2, 3.5\n"}, r"TOY_A\.txt, line 2: expected whole numbers, got 3\.5"),
         ({"A": ""}, r"TOY_A\.txt is empty"),
         ({"graph_indicator": "1\n1\n3\n2\n2\n"}, r"no such graph, line 3: 3; there are 1 to 2"),
         ({"graph_indicator": "1\n2\n1\n2\n2\n"}, r"line 3: a graph's nodes stand together"),
@@ -110,6 +111,16 @@ def test_all_missing_files_are_named_at_once(tmp_path):
 def test_a_broken_file_is_refused_in_words(tmp_path, changed, message):
     with pytest.raises(BadFile, match=message):
         read_tudataset(write(tmp_path, **changed), "TOY")
+
+
+def test_a_set_may_lie_without_a_folder_raw_and_its_whole_numbers_have_a_point(tmp_path):
+    plain = write(tmp_path / "plain")
+    other = write(tmp_path / "other", graph_labels="\ufeff1.0\n-1.0\n")
+    for path in (other / "TOY/raw").iterdir():
+        path.rename(other / "TOY" / path.name)
+    (other / "TOY/raw").rmdir()
+    for name, table in read_tudataset(plain, "TOY").items():
+        assert table.equals(read_tudataset(other, "TOY")[name])
 
 
 def test_a_self_loop_comes_through_for_the_contract_to_stop(tmp_path):

@@ -50,6 +50,13 @@ def test_attention_equals_torch(case, block):
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
+def test_in_half_precision_sums_over_many_keys_do_not_overflow():
+    q, k = np.full((1, 16), 1.1, np.float16), np.full((1024, 16), 1.1, np.float16)
+    found = blocked_attention(q, k, np.full((1024, 4), 100, np.float16))
+    assert found.dtype == np.float16
+    np.testing.assert_allclose(found, 100)
+
+
 @pytest.mark.parametrize("block", [None, 3])
 def test_a_query_that_may_look_nowhere_gets_zeros_as_in_torch(block):
     q, k, v = some_heads()

@@ -33,6 +33,15 @@ def test_a_passage_ends_with_a_line_where_there_is_one():
     assert endless.str.len().tolist() == [LONGEST, LONGEST, 500]
 
 
+def test_a_line_may_end_as_on_windows(tmp_path):
+    text = "".join(f"line {number}\n" for number in range(100))
+    told = []
+    for ending in ("\n", "\r\n"):
+        (tmp_path / "a.txt").write_bytes(text.replace("\n", ending).encode())
+        told.append(file_passages(Source(kind="path", root=str(tmp_path / "a.txt")))["cases"])
+    assert told[0].equals(told[1])
+
+
 def test_white_space_alone_is_no_passage():
     assert passages("a", "train", "\n" * 10 + "x" * LONGEST)["target"].str.contains("x").all()
 

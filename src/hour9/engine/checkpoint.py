@@ -6,13 +6,17 @@ A state is a tree of dicts and lists whose leaves are tensors, arrays, numbers, 
 import json
 import os
 import shutil
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+
+from hour9.engine import processes
 
 SECONDS = float(os.environ.get("HOUR9_CHECKPOINT_SECONDS", "20"))
 """Time between two checkpoints. It never changes a result, only how much a crash costs."""
@@ -57,13 +61,19 @@ class Checkpoint:
         self.saved_at = time.monotonic()
 
     def load(self) -> State | None:
-        """The newest state, or None where there is none yet."""
+        """The newest state, or None where there is none yet, or none that can be read."""
         pointer = self.folder / "newest"
         if not pointer.exists():
             return None
-        folder = self.folder / pointer.read_text()
-        tensors = load_file(folder / "state.safetensors")
-        return join(json.loads((folder / "state.json").read_text()), tensors)
+        try:
+            folder = self.folder / pointer.read_text()
+            tensors = load_file(folder / "state.safetensors")
+            return join(json.loads((folder / "state.json").read_text()), tensors)
+        except (FileNotFoundError, SafetensorError, ValueError) as error:
+            if processes.rank() == 0:
+                why = f"the checkpoint in {self.folder} cannot be read ({error})"
+                print(f"{why}; training starts over", file=sys.stderr, flush=True)
+            return None
 
     def clear(self) -> None:
         """Forget the training: it has ended."""

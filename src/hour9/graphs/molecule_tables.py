@@ -16,6 +16,8 @@ from torch import Tensor
 from hour9.graphs.batches import Graphs
 from hour9.graphs.contract import LARGEST
 from hour9.graphs.tables import MOST_EXAMPLES, UnknownNode
+from hour9.sources.moleculenet import ATOM
+from hour9.sources.smiles import numbers_of
 from hour9.task import Tables
 
 ENDS = ("source", "target")
@@ -73,15 +75,22 @@ def single(numbers: np.ndarray) -> Tensor:
 
 
 def read_graph(texts: list[str], config: dict[str, Any]) -> Tables:
-    """The tables of requests. Raises ValueError where a text is no graph of the model's kind."""
+    """The tables of requests: JSON or, where the model's data were molecules with the features of
+    moleculenet.py, SMILES too. Raises ValueError where a text is no graph of the model's kind."""
     width, edge_width = len(config["nodes"]), len(config["edges"])
     nodes, edges = [], []
     for case, text in enumerate(texts):
-        try:
-            graph = json.loads(text)
-            x, e = rows(graph["nodes"], width), rows(graph["edges"], 2 + edge_width)
-        except (ValueError, KeyError, TypeError, RecursionError):
-            raise ValueError(f"row {case} is no graph: {SHAPE}") from None
+        if in_smiles(config) and not text.lstrip().startswith("{"):
+            try:
+                x, e = numbers_of(text.strip(), config["nodes"], config["edges"])
+            except ValueError as error:
+                raise ValueError(f"row {case} is no molecule in SMILES: {error}") from None
+        else:
+            try:
+                graph = json.loads(text)
+                x, e = rows(graph["nodes"], width), rows(graph["edges"], 2 + edge_width)
+            except (ValueError, KeyError, TypeError, RecursionError):
+                raise ValueError(f"row {case} is no graph: {SHAPE}") from None
         if not len(x) or x.shape[1] != width or e.shape[1] != 2 + edge_width:
             raise ValueError(
                 f"row {case}: a node has the numbers {', '.join(config['nodes'])}; an edge source, "
@@ -97,6 +106,11 @@ def read_graph(texts: list[str], config: dict[str, Any]) -> Tables:
         "edges": joined.astype(dict.fromkeys(ENDS, "int64")),
         "cases": pd.DataFrame({"case": [str(case) for case in range(len(texts))]}),
     }
+
+
+def in_smiles(config: dict[str, Any]) -> bool:
+    """Whether the features of nodes are those that RDKit finds in a molecule."""
+    return all(name.partition(".")[0] in ATOM for name in config["nodes"])
 
 
 def check_numbers(case: int, x: np.ndarray, e: np.ndarray) -> None:  # (N, F), (E, 2 + D)

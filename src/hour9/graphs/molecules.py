@@ -45,9 +45,10 @@ from hour9.graphs.tables import lose_edges
 from hour9.sources.fingerprints import of_graphs
 from hour9.sources.moleculenet import read_arrays, read_molecules
 from hour9.sources.smiles import read_smiles
-from hour9.sources.splits import in_folds
+from hour9.sources.splits import MissingFile, in_folds
 from hour9.sources.tudataset import read_tudataset
 from hour9.task import Answer, Source, Tables, Task, UnknownName
+from hour9.wording import some
 
 if TYPE_CHECKING:
     from great_expectations.expectations import Expectation
@@ -73,11 +74,21 @@ def ingest(source: Source) -> Tables:
 
 
 def read_path(source: Source) -> Tables:
-    """`root`/`name`.csv or .npz, or else the text files in `root`/`name`/raw."""
+    """`root`/`name`.csv, .csv.gz or .npz, or else the text files in the folder `root`/`name`.
+
+    Raises MissingFile, BadFile or SourceRefused.
+    """
     root = Path(source.root)
-    for ending, read in (("csv", read_smiles), ("npz", read_arrays)):
+    readers = {"csv": read_smiles, "csv.gz": read_smiles, "npz": read_arrays}
+    for ending, read in readers.items():
         if (path := root / f"{source.name}.{ending}").exists():
             return read_molecules(read(path), source.seed, source.fold)
+    if not source.name or not (root / source.name).is_dir():
+        there = sorted(path.name for path in root.iterdir()) if root.is_dir() else []
+        raise MissingFile(
+            f"'{root}' holds no set '{source.name}': neither {source.name}.csv nor "
+            f"{source.name}.npz nor such a folder, but {some(there) or 'nothing'}; set source.name"
+        )
     return folded(read_tudataset(root, source.name), source)
 
 
@@ -135,7 +146,10 @@ def contract(tables: Tables) -> dict[str, list[Expectation]]:
             ),
         ]
     else:
-        targets = features(["target"])
+        targets = [
+            *features(["target"]),
+            expect.ExpectColumnUniqueValueCountToBeBetween(column="target", min_value=2),
+        ]
     return {
         "nodes": [
             *columns("case", "node", *node_columns(tables)),

@@ -26,6 +26,10 @@ def file_md5(path: Path) -> str:
         return hashlib.file_digest(file, "md5").hexdigest()
 
 
+PLAIN = ("--no-ext-diff", "--no-textconv", "--no-color", "--src-prefix=a/", "--dst-prefix=b/")
+"""A patch that `git apply` reads, whatever the settings of who makes it say."""
+
+
 def git(*arguments: str, **env: str) -> str | None:
     """What git prints; None where it fails, or where this is no checkout."""
     try:
@@ -57,4 +61,4 @@ def patch() -> str:
         index = {"GIT_INDEX_FILE": f"{scratch}/index"}  # the person's own is left alone
         git("read-tree", "HEAD", **index)
         git("add", "--all", "--", *SOURCES, **index)
-        return git("diff", "--cached", "--binary", "HEAD", **index) or ""
+        return git("diff", *PLAIN, "--cached", "--binary", "HEAD", **index) or ""

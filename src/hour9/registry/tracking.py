@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hour9.params import DATA, Refused
+from hour9.params import DATA, Refused, write_whole
 from hour9.registry.lineage import dvc_md5
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def connect() -> MlflowClient:
 
 def address() -> str:
     """Where the store is, whether or not anybody has connected yet."""
-    return os.environ.get("MLFLOW_TRACKING_URI", STORE)
+    return os.environ.get("MLFLOW_TRACKING_URI") or STORE
 
 
 def all_pages(search: Callable[..., Any], *wanted: Any, **named: Any) -> Iterator[Any]:
@@ -107,8 +107,8 @@ class TrainingRun:
         from mlflow.exceptions import MlflowException
 
         self.client = connect()
-        if self.note.exists():
-            self.run_id = json.loads(self.note.read_text())["run_id"]
+        if known := self.noted():
+            self.run_id = known
             try:
                 take_over(self.run_id, f"train@{self.candidate}")
                 self.last_step = self.last_published()
@@ -117,12 +117,19 @@ class TrainingRun:
                 pass  # the store was emptied since: a new run
         self.run_id = new_run(self.candidate, self.settings)
         self.note.parent.mkdir(parents=True, exist_ok=True)
-        self.note.write_text(json.dumps({"run_id": self.run_id}))
+        write_whole(self.note, json.dumps({"run_id": self.run_id}))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
             self.client.set_terminated(self.run_id, "FAILED")
+
+    def noted(self) -> str:
+        """The run's id; nothing where there is none yet, or a power cut left half a note."""
+        try:
+            return json.loads(self.note.read_text())["run_id"]
+        except (FileNotFoundError, ValueError):
+            return ""
 
     def last_published(self) -> float:
         """The last step that the run holds: a resumed training repeats some points."""

@@ -33,7 +33,6 @@ from hour9.rl.environments import (
 )
 from hour9.rl.episodes import (
     AS_TRAINED,
-    Physics,
     Policy,
     perturbed,
     play,
@@ -190,22 +189,23 @@ def contract(tables: Tables) -> dict[str, list[Expectation]]:
 def score(folder: Path, tables: Tables) -> pd.DataFrame:
     """Each case's episode, played greedily by every agent.
 
-    `predicted` is what the registered agent held the first state to be worth, and `realised` the
-    discounted return that came of it. A time limit is no end of the task to an agent: where one
-    cut the episode, what is left counts for what the agent holds it to be worth.
+    `predicted` is what the registered agent holds the first state to be worth, and `realised` the
+    discounted return that comes of it; both of the world it was trained in, as that is what it
+    promises. A time limit is no end of the task to an agent: where one cut the episode, what is
+    left counts for what the agent holds it to be worth.
     """
     network, config = load_network(folder)
     settings, own = config["settings"], network.only(config["registered"])
-    G, gamma = settings["seeds"], settings["discount"]
-    policy = through_noise(network.act, tables)
-    rewards, last, cut = play_out(*of_cases(tables, policy, G))  # (T, G N), (G N, O), (G N,)
-    scores = returns(rewards).reshape(G, -1)
-    found = seeds.evidence(tables["cases"]["case"], scores, config["registered"])
-    first = starts(config["env"], tables["cases"]["seed"])
-    found["predicted"] = own.values(first).max(axis=1)
+    name, cases = config["env"], tables["cases"]
+    scores = returns(episodes(tables, through_noise(network.act, tables), settings["seeds"]))
+    found = seeds.evidence(cases["case"], scores.reshape(-1, len(cases)), config["registered"])
+    rewards, last, cut = play_out(name, own.act, cases["seed"])  # (T, N), (N, O), (N,)
+    gamma = settings["discount"]
     rest = cut * gamma ** len(rewards) * own.values(last).max(axis=1)
-    realised = (returns(rewards, gamma) + rest).reshape(G, -1)
-    return found.assign(realised=realised[config["registered"]])
+    return found.assign(
+        predicted=own.values(starts(name, cases["seed"])).max(axis=1),
+        realised=returns(rewards, gamma) + rest,
+    )
 
 
 def through_noise(policy: Policy, tables: Tables) -> Policy:
@@ -217,18 +217,11 @@ def through_noise(policy: Policy, tables: Tables) -> Policy:
     return lambda seen: policy(seen + noise * spread * random.normal(size=seen.shape))
 
 
-def episodes(tables: Tables, policy: Policy) -> np.ndarray:  # -> (T, N)
-    """The rewards of each case's episode, in its own world."""
-    return play(*of_cases(tables, policy))
-
-
-def of_cases(
-    tables: Tables, policy: Policy, agents: int = 1
-) -> tuple[str, Policy, list[int], list[Physics]]:
-    """What `play` asks, for each case's episode of each agent."""
+def episodes(tables: Tables, policy: Policy, agents: int = 1) -> np.ndarray:  # -> (T, G N)
+    """The rewards of each case's episode, in its own world, of one agent after the other."""
     name, cases = tables["environment"]["env"][0], tables["cases"]
     physics = cases["group.physics"].map(perturbed(name)).tolist()
-    return name, policy, cases["seed"].tolist() * agents, physics * agents
+    return play(name, policy, cases["seed"].tolist() * agents, physics * agents)
 
 
 def baseline(tables: Tables) -> pd.DataFrame:

@@ -209,12 +209,16 @@ def score(folder: Path, tables: Tables) -> pd.DataFrame:
 
 
 def acting(q: np.ndarray, tables: Tables) -> np.ndarray:  # (S, A) -> (S, A)
-    """The greedy policy; under noise it sometimes takes its state for one that is a step away."""
+    """The greedy policy; under noise it sometimes takes its state for another, a step away."""
     policy, noise = greedy(q), share_of_noise(tables)
     if not noise:
         return policy
     beside = DecisionProcess.from_table(tables["transitions"]).next_state[:, :, 0]  # (S, A)
-    return (1 - noise) * policy + noise * policy[beside].mean(axis=1)
+    leads_away = beside != np.arange(len(q))[:, None]  # a wall does not
+    mistaken = (policy[beside] * leads_away[:, :, None]).sum(axis=1)  # (S, A)
+    ways = leads_away.sum(axis=1, keepdims=True)  # (S, 1)
+    mistaken = np.where(ways, mistaken / np.maximum(ways, 1), policy)
+    return (1 - noise) * policy + noise * mistaken
 
 
 def baseline(tables: Tables) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from hour9.sources.tudataset import BadFile
 from hour9.task import Tables
 
 KINDS = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
+KNOWN = ("node", "source", "target", "distance", "split")  # in whatever case they are written
 SHARES = (0.6, 0.2)  # train and validation, where the graph comes without a split
 SHOWN = 3  # rows that a message lists
 LARGEST = 2**53  # beyond it, not every whole number has a double of its own
@@ -56,6 +57,8 @@ def read_table(root: Path, name: str, whole: list[str]) -> pd.DataFrame:
         table = KINDS[path.suffix](path)
     except ValueError as error:  # of pandas and of Arrow
         raise BadFile(f"{path} is no table: {error}") from None
+    lower = {column: str(column).lower() for column in table}
+    table = table.rename(columns={c: n for c, n in lower.items() if n in KNOWN and n not in table})
     if lacking := [column for column in [*whole, "target"] if column not in table]:
         raise BadFile(f"{path} lacks the columns {', '.join(lacking)}; it has {', '.join(table)}")
     for column in table.columns.difference(["split"]):

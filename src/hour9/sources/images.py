@@ -22,6 +22,7 @@ from hour9.sources.splits import (
     SourceRefused,
     files_of,
     hidden,
+    raw_of,
     split_of,
     tell_left_out,
     with_all_splits,
@@ -44,7 +45,7 @@ def labelled_images(source: Source) -> pd.DataFrame:
     root = Path(source.root)
     if not root.is_dir():
         raise ImagesRefused(f"'{root}' is no folder; set source.root to one that holds images")
-    files = files_of(root, IDX.search)
+    files = files_of(raw_of(root, IDX.search), IDX.search)
     table = of_idx(files) if files else of_class_folders(root)
     return with_all_splits(table, source.seed)
 

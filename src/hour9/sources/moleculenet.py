@@ -53,10 +53,10 @@ SHARES = (0.8, 0.1)  # train and validation; the rest is test, as in MoleculeNet
 
 def read_molecules(arrays: dict[str, NDArray], seed: int, fold: int = -1) -> Tables:
     """The tables of one set, split at random by `seed`, or in folds; the same molecule stays in
-    one split."""
+    one split. A case is named by its `row`, where the arrays have it, or else by its place."""
     target = pd.Series(targets(arrays["y"]))
     count = len(arrays["y"])
-    case = np.arange(count).astype(str)
+    case = arrays.get("row", np.arange(count)).astype(str)
     nodes, edges = np.diff(arrays["node_ptr"]), np.diff(arrays["edge_ptr"])
     ends = arrays["edge_index"]
     once = ends[0] <= ends[1]
@@ -174,7 +174,8 @@ def without_way_back(arrays: dict[str, NDArray]) -> list[str]:
 def targets(y: NDArray) -> NDArray[np.float64] | list[str]:
     """Numbers to estimate, or the names of classes."""
     if y.dtype.kind == "f":
-        return y.astype(np.float64).round(6)
+        short = y.dtype.itemsize < 8  # then 0.1 is 0.1, and not 0.10000000149
+        return (y.astype(str) if short else y).astype(np.float64)
     return [f"class {label}" for label in y]
 
 
@@ -194,6 +195,29 @@ def columns(numbers: NDArray, names: tuple[str, ...]) -> pd.DataFrame:
             said = SAID.get(name, {})
             found |= {f"{name}.{said.get(v, v)}": (column == v) * 1.0 for v in values.tolist()}
     return pd.DataFrame(found)
+
+
+def columns_like(
+    numbers: NDArray, names: tuple[str, ...], wanted: list[str]
+) -> NDArray[np.float64]:  # (rows, features) -> (rows, wanted)
+    """The columns of these names, as `columns` made them of other molecules.
+
+    Raises ValueError for a value that those had nowhere.
+    """
+    found: list[NDArray] = []
+    unseen: dict[str, set[str]] = {}
+    for column in wanted:
+        name, one_hot, value = column.partition(".")
+        its = numbers[:, names.index(name)]
+        if one_hot:
+            said = SAID.get(name, {})
+            told = np.array([str(said.get(v, v)) for v in its.tolist()], dtype=object)
+            its = told == value
+            unseen.setdefault(name, {*told}).discard(value)
+        found.append(its)
+    if lost := [f"{name} {value}" for name, values in unseen.items() for value in sorted(values)]:
+        raise ValueError(f"no molecule of the training data had {some(lost)}")
+    return np.array(found, float).T.reshape(len(numbers), len(wanted))
 
 
 def deal(group: NDArray[np.int32], seed: int) -> NDArray[np.object_]:

@@ -92,5 +92,5 @@ def read_pair(stem: str, one: Path, other: Path) -> pd.DataFrame:
 
 
 def lines(path: Path) -> list[str]:
-    """Only a line feed ends a line; the last may end the file too."""
-    return [line.strip() for line in decode(path).removesuffix("\n").split("\n")]
+    """Only a line feed ends a line. Blank ones at the end are none."""
+    return [line.strip() for line in decode(path).rstrip().split("\n")]

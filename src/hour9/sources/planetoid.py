@@ -1,7 +1,7 @@
 """The citation graphs Cora, CiteSeer and PubMed with their public split (Yang et al. 2016).
 
 Their files are pickles, and a pickle runs whatever it names. These are read by an unpickler that
-knows the six names they need and refuses every other.
+knows the few names they need and refuses every other.
 
 Shapes: N nodes, E edges, K classes.
 """
@@ -17,7 +17,7 @@ from numpy._core.multiarray import _reconstruct
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from hour9.sources.splits import MissingFile
+from hour9.sources.splits import MissingFile, raw_of
 from hour9.sources.tudataset import BadFile, read_numbers
 from hour9.task import Tables, UnknownName
 from hour9.wording import some
@@ -38,7 +38,7 @@ class RefusedPickle(ValueError):  # noqa: N818 - reads as a sentence where it is
 
 
 def read_planetoid(root: Path, name: str) -> Tables:
-    """The tables of one citation graph from the files in `root`/`name`/raw.
+    """The tables of one citation graph from the files in `root`/`name`, or in its folder raw.
 
     `labels` has the class of every paper that has a row, also of those without a case.
     Raises UnknownName, FileNotFoundError, RefusedPickle or BadFile.
@@ -66,8 +66,8 @@ def download(name: str, folder: Path = DOWNLOADS) -> Path:
     from torch_geometric.datasets import Planetoid
     from torch_geometric.io import fs
 
+    (folder / name / "raw").mkdir(parents=True, exist_ok=True)
     for path in paths(folder, name).values():
-        path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             unfinished = path.with_name(path.name + ".part")
             fs.cp(f"{Planetoid.url}/{path.name}", str(unfinished))
@@ -79,7 +79,8 @@ def paths(root: Path, name: str) -> dict[str, Path]:
     """Where each part of the graph lies."""
     if name not in NAMES:
         raise UnknownName(f"no citation graph '{name}'; source.name can be {', '.join(NAMES)}")
-    return {part: root / name / "raw" / f"ind.{name.lower()}.{part}" for part in PARTS}
+    folder = raw_of(root / name, lambda file: file.startswith("ind."))
+    return {part: folder / f"ind.{name.lower()}.{part}" for part in PARTS}
 
 
 def read_parts(root: Path, name: str) -> dict[str, Any]:
@@ -240,11 +241,15 @@ ALLOWED = {
     ("scipy.sparse.csr", "csr_matrix"): PickledRows,
     ("collections", "defaultdict"): defaultdict,
     ("__builtin__", "list"): list,
+    # The same, as NumPy 2, SciPy 1.8 and Python 3 call them: where files were written again.
+    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
+    ("scipy.sparse._csr", "csr_matrix"): PickledRows,
+    ("builtins", "list"): list,
 }
 
 
 class CitationUnpickler(pickle.Unpickler):
-    """Reads the six names of ALLOWED, and no persistent ids."""
+    """Reads the names of ALLOWED, and no persistent ids."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in ALLOWED:

@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hour9.sources.moleculenet import ATOM, BOND, columns_like
+from hour9.sources.splits import tell_left_out
 from hour9.sources.tudataset import BadFile
 from hour9.wording import some
 
@@ -31,10 +33,14 @@ TARGETS = (
 )
 FIRST_LINE = 2  # the first one holds the columns' names
 LONGEST = 3000  # characters of a molecule: RDKit goes down with one of 30,000
+LEFT_OUT = 0.02  # largest share of lines that RDKit cannot read: BBBP has a few
 
 
 def read_smiles(path: Path) -> dict[str, NDArray]:
-    """The arrays of moleculenet.py. Raises BadFile, which names lines that hold no molecule."""
+    """The arrays of moleculenet.py, and `row`, the place of each molecule in the table.
+
+    A few lines that hold no molecule are left out, aloud; of more, BadFile names them.
+    """
     try:
         from rdkit.Chem import MolFromSmiles, MolToSmiles
         from rdkit.rdBase import BlockLogs
@@ -44,20 +50,43 @@ def read_smiles(path: Path) -> dict[str, NDArray]:
     with BlockLogs():  # it would print each line that it cannot read, and why
         molecules = [MolFromSmiles(text) if len(text) <= LONGEST else None for text in written]
         found = [graph_of(molecule) for molecule in molecules]
-    if wrong := [line for line, graph in zip(written.index, found, strict=True) if graph is None]:
+    whole = np.array([graph is not None for graph in found])
+    wrong = written.index[~whole].tolist()
+    if len(wrong) > LEFT_OUT * len(found):
         raise BadFile(
             f"{path}: no molecule that RDKit can read stands in line {some(wrong)}; take them out"
         )
+    tell_left_out(path, [f"line {line}" for line in wrong], "RDKit reads no molecule there")
     graphs = [graph for graph in found if graph is not None]
+    molecules = [molecule for molecule, kept in zip(molecules, whole, strict=True) if kept]
     return {
         "x": np.concatenate([graph.x.numpy() for graph in graphs]),
         "edge_index": np.concatenate([graph.edge_index.numpy() for graph in graphs], axis=1),
         "edge_attr": np.concatenate([graph.edge_attr.numpy() for graph in graphs]),
         "node_ptr": np.cumsum([0, *(graph.num_nodes for graph in graphs)]),
         "edge_ptr": np.cumsum([0, *(graph.num_edges for graph in graphs)]),
-        "y": y,
+        "row": written.index.to_numpy()[whole] - FIRST_LINE,
+        "y": y[whole],
         "group": pd.factorize(np.array([MolToSmiles(molecule) for molecule in molecules]))[0],
     }
+
+
+def numbers_of(text: str, atoms: list[str], bonds: list[str]) -> tuple[NDArray, NDArray]:
+    """A molecule's nodes in these columns; its edges once, source, target and these columns.
+
+    Raises ValueError where it is none, or one like none that the columns come from.
+    """
+    from rdkit.Chem import MolFromSmiles
+    from rdkit.rdBase import BlockLogs
+
+    with BlockLogs():
+        graph = graph_of(MolFromSmiles(text) if len(text) <= LONGEST else None)
+    if graph is None:
+        raise ValueError("RDKit reads no molecule there")
+    ends = graph.edge_index.numpy()
+    once = ends[0] <= ends[1]
+    carried = columns_like(graph.edge_attr.numpy()[once], BOND, bonds)
+    return columns_like(graph.x.numpy(), ATOM, atoms), np.hstack([ends[:, once].T, carried])
 
 
 def graph_of(molecule: Mol | None) -> Data | None:
@@ -83,9 +112,11 @@ def read_columns(path: Path) -> tuple[pd.Series, NDArray]:
         raise BadFile(f"{path}: line {FIRST_LINE} has more fields than line 1 has names")
     table.index += FIRST_LINE
     table = table.dropna(how="all")  # blank lines
-    names = []
+    names, by_name = [], {str(name).lower(): name for name in table}
     for wanted in (MOLECULES, TARGETS):
-        if (name := next((name for name in wanted if name in table), None)) is None:
+        if (
+            name := next((by_name[n] for n in map(str.lower, wanted) if n in by_name), None)
+        ) is None:
             raise BadFile(
                 f"{path} needs a column {' or '.join(wanted)}; it has {', '.join(table.columns)}"
             )

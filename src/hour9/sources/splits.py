@@ -45,6 +45,14 @@ def files_of(folder: Path, fits: Callable[[str], object]) -> list[Path]:
     return paths
 
 
+def raw_of(folder: Path, fits: Callable[[str], object]) -> Path:
+    """The folder or, where it holds no file whose name fits, the one called raw in it: there PyG
+    and torchvision keep them."""
+    raw = folder / "raw"
+    here = folder.is_dir() and any(fits(path.name) for path in folder.iterdir())
+    return raw if raw.is_dir() and not here else folder
+
+
 def hidden(name: str) -> bool:
     """Whether a program keeps it for itself: .DS_Store, .ipynb_checkpoints, __MACOSX."""
     return name.startswith(".") or name == "__MACOSX"

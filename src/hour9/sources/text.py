@@ -1,6 +1,7 @@
 """Labelled texts as people keep them: a file, a folder or a hub, to `case, text, label, split`.
 
-`train.tsv`, `dev.csv.gz`, `test_labelled.tsv`: the first word of a file's name decides its split.
+`train.tsv`, `dev.csv.gz`, `test.parquet`, `test_labelled.jsonl`: the first word of a file's name
+decides its split.
 A header is optional, a column for the row number harmless, a label is 0, 1 or a word. Quotes are
 characters in a .tsv and quotes in a .csv. Files without labels are left out, aloud.
 
@@ -10,6 +11,7 @@ A case is named by its file and line, so that it can be found.
 import csv
 import gzip
 import io
+import json
 import re
 import sys
 import zlib
@@ -30,12 +32,12 @@ from hour9.wording import some
 TEXT_NAMES = ("text", "sentence", "review", "content", "comment", "phrase", "tweet")
 LABEL_NAMES = ("label", "labels", "sentiment", "target", "polarity", "class")
 LABEL_WORDS = {
-    **dict.fromkeys(("0", "0.0", "neg", "negative"), "negative"),
-    **dict.fromkeys(("1", "1.0", "pos", "positive"), "positive"),
+    **dict.fromkeys(("0", "0.0", "false", "neg", "negative"), "negative"),
+    **dict.fromkeys(("1", "1.0", "true", "pos", "positive"), "positive"),
 }
 NO_LABEL = ("", "-1")  # what Hugging Face and GLUE write where a label is withheld
-FILE = re.compile(r"\.(tsv|csv)(\.gz)?$", re.IGNORECASE)
-READ = ".tsv, .csv, .tsv.gz or .csv.gz file"
+FILE = re.compile(r"\.((tsv|csv|jsonl)(\.gz)?|parquet)$", re.IGNORECASE)
+READ = ".tsv, .csv, .jsonl (or these with .gz) or .parquet file"
 DELIMITERS = ",;\t"
 FIRST = 20  # records that the delimiter is chosen by
 WORD = r"\w+|[^\w\s]"  # for scikit-learn, whose own words have two letters at least
@@ -133,12 +135,7 @@ def of_class_folders(root: Path) -> Iterator[Part]:
 
 def read_file(path: Path, split: str) -> Part:
     """One file, whatever its columns are called, or if they are called at all."""
-    comma = ".csv" in path.name.lower()
-    rows = [
-        (line, cells)
-        for line, cells in (comma_rows if comma else tab_rows)(decode(path), path)
-        if any(cell.strip() for cell in cells)
-    ]
+    rows = [(line, cells) for line, cells in rows_of(path) if any(cell.strip() for cell in cells)]
     if not rows:
         raise TextRefused(f"{path} is empty; it needs a text and a label in each line")
     columns, rows = find_columns(rows, path)
@@ -165,6 +162,7 @@ def read_file(path: Path, split: str) -> Part:
 
 
 NAME_COLUMNS = "if the file has a header, call its columns 'text' and 'label'"
+HEADER = "give the file a header, with the columns 'text' and 'label'"
 
 
 def find_columns(rows: list[Row], path: Path) -> tuple[dict[str, int], list[Row]]:
@@ -185,18 +183,21 @@ def find_columns(rows: list[Row], path: Path) -> tuple[dict[str, int], list[Row]
             raise TextRefused(
                 f"{path}, line {line}: no column of texts among {', '.join(names)}; {NAME_COLUMNS}"
             )
-    return guess_columns(rows), rows
+    return guess_columns(rows, path), rows
 
 
-def guess_columns(rows: list[Row]) -> dict[str, int]:
+def guess_columns(rows: list[Row], path: Path) -> dict[str, int]:
     """Without a header: the label is the column with most labels, the text the longest one."""
     width = range(len(rows[0][1]))
     whole = [cells for _, cells in rows if len(cells) == len(width)]
     labels = [sum(c[i].strip().lower() in LABEL_WORDS for c in whole) for i in width]
     length = [sum(len(c[i]) for c in whole) for i in width]
     text = max(width, key=length.__getitem__)
-    others = [i for i in width if i != text]
-    return {"text": text} | ({"label": max(others, key=labels.__getitem__)} if others else {})
+    others = sorted((i for i in width if i != text), key=labels.__getitem__, reverse=True)
+    alike = [str(i + 1) for i in others if labels[i] == labels[others[0]] == len(whole)]
+    if len(alike) > 1:
+        raise TextRefused(f"{path}: columns {' and '.join(alike)} both hold labels; {HEADER}")
+    return {"text": text} | ({"label": others[0]} if others else {})
 
 
 def same_width(rows: list[Row], path: Path) -> list[Row]:
@@ -211,6 +212,45 @@ def refuse(path: Path, problems: list[str], cure: str) -> None:
     """Raise TextRefused with the first problems and their number, if there are any."""
     if problems:
         raise TextRefused(f"{path}, {some(problems, '; ')}; {cure}")
+
+
+def rows_of(path: Path) -> Iterator[Row]:
+    """The cells of a file, by lines."""
+    name = path.name.lower()
+    if name.endswith(".parquet"):
+        return parquet_rows(path)
+    rows = json_rows if ".jsonl" in name else comma_rows if ".csv" in name else tab_rows
+    return rows(decode(path), path)
+
+
+def parquet_rows(path: Path) -> Iterator[Row]:
+    """The names of the columns, then the rows, counted from 1."""
+    try:
+        table = pd.read_parquet(path)
+    except (ValueError, OSError) as error:
+        raise TextRefused(f"{path} is no Parquet file: {error}") from None
+    yield 0, [str(name) for name in table]
+    cells = table.astype(object).where(table.notna(), "").astype(str)
+    yield from ((row, [*cell]) for row, cell in enumerate(cells.itertuples(index=False), start=1))
+
+
+def json_rows(text: str, path: Path) -> Iterator[Row]:
+    """The names of the first line's object, then the values of each line's under these names."""
+    names: list[str] = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            found = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise TextRefused(f"{path}, line {number}: {error}; write an object a line") from None
+        if not isinstance(found, dict):
+            raise TextRefused(f'{path}, line {number}: no object, such as {{"text": …}}')
+        if not names:
+            names = [*found]
+            yield 0, names
+        values = (found.get(name) for name in names)
+        yield number, ["" if value is None else str(value) for value in values]
 
 
 def tab_rows(text: str, path: Path) -> Iterator[Row]:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hour9.sources.splits import MissingFile
+from hour9.sources.splits import MissingFile, raw_of
 from hour9.task import Tables
 from hour9.wording import some
 
@@ -23,11 +23,11 @@ class BadFile(ValueError):  # noqa: N818 - reads as a sentence where it is raise
 
 
 def read_tudataset(root: Path, name: str) -> Tables:
-    """The tables of one set from the files in `root`/`name`/raw.
+    """The tables of one set from the files in `root`/`name`, or in its folder raw.
 
     Raises MissingFile, with all that is missing, or BadFile.
     """
-    files = {part: root / name / "raw" / f"{name}_{part}.txt" for part in NEEDED}
+    files = {part: file_of(root, name, part) for part in NEEDED}
     if missing := [str(path) for path in files.values() if not path.exists()]:
         raise MissingFile(f"the set '{name}' lacks {', '.join(missing)}")
     targets = read_numbers(files["graph_labels"], int)[:, 0]
@@ -48,6 +48,12 @@ def read_tudataset(root: Path, name: str) -> Tables:
             }
         ),
     }
+
+
+def file_of(root: Path, name: str, part: str) -> Path:
+    """Where a part of the set lies."""
+    file = f"{name}_{part}.txt"
+    return raw_of(root / name, lambda it: it.startswith(f"{name}_")) / file
 
 
 def node_table(path: Path, graph: NDArray[np.int64]) -> pd.DataFrame:
@@ -81,7 +87,7 @@ def features(root: Path, name: str, of: str, count: int | None = None) -> pd.Dat
     """The features of nodes or edges; no columns where the set has none."""
     found = pd.DataFrame()
     for kind in (LABELS, ATTRIBUTES):
-        path = root / name / "raw" / f"{name}_{of}_{kind}s.txt"
+        path = file_of(root, name, f"{of}_{kind}s")
         if not path.exists():
             continue
         numbers = read_numbers(path, int if kind == LABELS else float)
@@ -99,12 +105,15 @@ def features(root: Path, name: str, of: str, count: int | None = None) -> pd.Dat
 def read_numbers(path: Path, kind: type) -> NDArray:  # (lines, numbers a line)
     """Raises BadFile where a line holds something else."""
     try:
-        numbers = np.loadtxt(path, dtype=np.dtype(kind), delimiter=",", ndmin=2)
+        numbers = np.loadtxt(path, np.float64, delimiter=",", ndmin=2, encoding="utf-8-sig")
     except ValueError as error:
         raise BadFile(f"{path}: {error}") from None
     if not numbers.size:
         raise BadFile(f"{path} is empty")
-    return numbers
+    if kind is int and len(broken := np.argwhere(numbers % 1 != 0)):  # 1.0 is whole, nan is not
+        row, place = broken[0]
+        raise BadFile(f"{path}, line {row + 1}: expected whole numbers, got {numbers[row, place]}")
+    return numbers.astype(kind)
 
 
 def within(path: Path, numbers: NDArray[np.int64], last: int, what: str) -> None:

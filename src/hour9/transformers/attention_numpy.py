@@ -49,6 +49,9 @@ def blocked_attention(
     the rows' largest scores are looked for only where e^s might not be a number.
     """
     T, S = check_lengths(q, k, causal)
+    wanted = np.result_type(q, k, v, 0.0)
+    q, k, v = (x.astype(np.result_type(x, np.float32), copy=False) for x in (q, k, v))
+    # In half precision, sums of e^s would overflow.
     given = (q, k, v) if mask is None else (q, k, v, mask)
     lead, scale = np.broadcast_shapes(*(x.shape[:-2] for x in given)), 1 / math.sqrt(q.shape[-1])
     q, k, v = (np.broadcast_to(x, (*lead, *x.shape[-2:])) for x in (q, k, v))
@@ -70,7 +73,7 @@ def blocked_attention(
             total = exponentiate(scores, bounded)  # (n, 1)
             mixed = np.matmul(scores, v[index][:seen], out=output[index][rows])  # (n, D)
             mixed /= total
-    return output
+    return output.astype(wanted, copy=False)
 
 
 def attention_backward(

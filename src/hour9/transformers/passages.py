@@ -90,7 +90,7 @@ def shares_in(root: Path) -> dict[Path, Shares]:
 
 def cases_of(path: Path, shares: Shares) -> pd.DataFrame:
     """The passages of a file, cut into these shares."""
-    texts = cut(decode(path), shares)
+    texts = cut(decode(path).replace("\r\n", "\n"), shares)
     tables = {its: passages(path.name, its, part) for its, part in texts.items()}
     if empty := [its for its, table in tables.items() if table.empty]:
         raise TextRefused(f"{path} holds no text for {', '.join(empty)}; add some to the file")
