@@ -60,6 +60,7 @@ def test_the_road_from_raw_data_to_the_registry_and_back_to_nothing_to_do(
     prepare_prefect(project)
     shutil.rmtree("mlruns")  # the first run finds nothing that it needs
     said = command("hour9", "run", "--task", "taxi")
+    assert "changed: ingest@taxi, validate@taxi, train@taxi-qlearning and 4 more; starting" in said
     for stage in ("ingest@taxi", "train@taxi-qlearning", "register@taxi", "report"):
         assert f"{stage} " in said
     assert "taxi-qlearning" in said

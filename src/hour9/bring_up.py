@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from hour9.params import PAGE, STANDING, STATE
 from hour9.standing import show, show_table
+from hour9.wording import some
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -72,7 +73,7 @@ def run_stale(this: Run, topic: str, task: str, candidate: str, pool: str = "") 
         print(f"Nothing to do: {len(chosen)} stages are up to date and the registry agrees.")
         show_table(tasks)
         return 0
-    print(f"changed: {', '.join(todo or behind or ['the page'])}; starting Prefect")
+    print(f"changed: {some(todo or behind or ['the page'])}; starting Prefect")
     names = {"topic": topic, "task": task, "candidate": candidate}
     parameters = {name: value or "all" for name, value in names.items()} | {"pool": pool}
     run_flow(server, parameters, len(chosen), [*behind, "report"])

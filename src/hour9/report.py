@@ -14,11 +14,14 @@ from hour9.gates.statistics import bootstrap_mean
 from hour9.gates.verdict import Estimate
 from hour9.params import PAGE, REPORTS, STANDING, read_params, write_whole
 from hour9.registry.versions import judged, of_these_data, registered
+from hour9.task import SPLITS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FILES = ("metrics.json", "gates.json")
+EVERYWHERE = ("metric", *SPLITS, "baseline", "megabytes")
+"""The metrics that each candidate has; a task may measure more."""
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
 COLOURS = {"validation": "#1f6feb", "loss": "#9a6700", "regret": "#8250df"}
 
@@ -80,7 +83,7 @@ def measured(task: str, candidate: str) -> dict[str, Any]:
     item = judged(task, candidate) if whole else None
     if item is None or not of_these_data(item):
         unknown = ("metric", "score", "interval", "baseline", "verdict", "version", "run_id")
-        return {**dict.fromkeys(unknown), "gates": [], "aliases": []}
+        return {**dict.fromkeys(unknown), "gates": [], "more": {}, "aliases": []}
     metrics, gates = (json.loads((folder / name).read_text()) for name in FILES)
     test = originals(pd.read_parquet(folder / "evidence.parquet"), "test")
     found: Estimate = bootstrap_mean(test["score"].to_numpy(float))
@@ -93,6 +96,7 @@ def measured(task: str, candidate: str) -> dict[str, Any]:
         "baseline": float(test["baseline"].mean()),
         "verdict": gates["verdict"],
         "gates": [*gates["gates"], *promotion],
+        "more": {name: metrics[name] for name in metrics if name not in EVERYWHERE},
         **version,
     }
 

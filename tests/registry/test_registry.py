@@ -176,6 +176,19 @@ def test_a_model_of_other_data_is_neither_registered_nor_shown(registered, proje
     assert (row["verdict"], row["score"], row["gates"]) == (None, None, [])
 
 
+def test_what_a_task_measures_besides_stands_on_the_page(registered, project):
+    from hour9.params import PAGE, REPORTS
+    from hour9.report import report
+
+    report()
+    assert "Measured besides" not in PAGE.read_text()  # the taxi's task has nothing to add
+    path = REPORTS / "taxi/taxi-qlearning/metrics.json"
+    metrics = json.loads(path.read_text())
+    path.write_text(json.dumps({**metrics, "BLEU": 34.912, "texts cut": 0.25}))
+    report()
+    assert "Measured besides, on test: BLEU&nbsp;34.91, texts cut&nbsp;0.25." in PAGE.read_text()
+
+
 def test_the_check_says_whether_registry_and_receipt_agree(registered, project, client):
     receipt = Path("mlruns/receipts/taxi.json")
     check = [sys.executable, "-m", "hour9.registry.check", str(receipt)]

@@ -52,6 +52,16 @@ def test_a_score_says_whether_the_answer_is_the_target(tables, data, model_folde
     np.testing.assert_allclose(scores["output"], answers["probability"], rtol=1e-4)
 
 
+def test_the_share_of_test_texts_that_are_cut_is_told(tables, settings, model_folder):
+    """Of each, as many tokens are read as the settings say, the two marks among them."""
+    cases = pd.DataFrame({"case": list("abcd"), "split": ["test", "test", "test", "train"]})
+    words = settings.max_tokens - 2
+    texts = [", " * words, ", " * (words + 1), ",", ", " * 500]
+    sentences = cases[["case"]].assign(text=texts)
+    told = TASK.measure(model_folder, {"cases": cases, "sentences": sentences})
+    assert told == {"texts cut": pytest.approx(1 / 3)}
+
+
 def test_an_answer_is_the_likelier_label(tables, model_folder):
     answers = TASK.answer(model_folder)(TASK.example(tables))
     assert list(answers) == ["label", "confidence", "probability"]

@@ -270,8 +270,18 @@ def test_sentences_are_called_chrf_and_get_a_corpus_s_bleu_and_dates_do_not(
     cases = data[["case", "split"]].assign(target=said.where(data["split"] == "test", "kein Hund"))
     sentences = {**tables, "cases": cases}
     known = dict(zip(data["text"], said, strict=True))
-    knower = SimpleNamespace(translate=lambda texts: [known[text] for text in texts])
+    knower = SimpleNamespace(
+        translate=lambda texts: [known[text] for text in texts],
+        share_cut=load_translator(model).share_cut,
+    )
     monkeypatch.setattr("hour9.transformers.seq2seq.load_translator", lambda folder: knower)
     assert TASK.metric(sentences) == "chrF"
     found = TASK.measure(model, sentences)
-    assert found == pytest.approx({"BLEU": 100, "BLEU/nearest training sentence": 0})
+    nearest = {"BLEU/nearest training sentence": 0}
+    assert found == pytest.approx({"BLEU": 100, **nearest, "texts cut": 0})
+
+
+def test_the_share_of_texts_that_are_cut_is_told(model):
+    """38 letters and the two marks are what it reads."""
+    translator = load_translator(model)
+    assert translator.share_cut(["3" * 38, "3" * 39, "3", "3" * 60]) == 0.5

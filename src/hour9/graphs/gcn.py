@@ -48,8 +48,8 @@ def normalised_adjacency(
 def smoothed(shares: Tensor, adjacency: Sparse, smoothing: float) -> Tensor:  # (N, K) -> (N, K)
     """Each node's class shares, moved towards its neighbours', which are so often of its class.
 
-    Personalised PageRank by iteration (Klicpera et al. 2019, eq. 5): Z ← (1 - s) P + s Â Z. It is
-    the last half of Correct & Smooth (Huang et al. 2021): nothing is learnt, ten hops are heard.
+    Personalised PageRank by iteration (Klicpera et al. 2019, section 3): Z ← (1 - s) P + s Â Z. It
+    is the last half of Correct & Smooth (Huang et al. 2021): nothing is learnt, ten hops are heard.
     """
     found = shares
     for _ in range(ROUNDS if smoothing else 0):

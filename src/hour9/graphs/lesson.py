@@ -69,7 +69,7 @@ class Lesson:
 def disagreement(views: list[Tensor]) -> Tensor:  # (N, K) each -> ()
     """How far answers under different dropout are from their mean, made surer.
 
-    Mean over the nodes of |p_v - sharp(p̄)|², sharp(p) ∝ p^(1/T) (Feng et al. 2020, eq. 4 to 6):
+    Mean over the nodes of |p_v - sharp(p̄)|², sharp(p) ∝ p^(1/T) (Feng et al. 2020, section 3.2):
     what the unlabelled nodes teach is to answer alike whatever is hidden.
     """
     shares = torch.stack(views).softmax(dim=2)  # (V, N, K)

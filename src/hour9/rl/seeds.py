@@ -34,7 +34,7 @@ def better_baseline(cases: pd.DataFrame, found: dict[str, np.ndarray]) -> pd.Dat
 def performance_profile(scores: np.ndarray, levels: np.ndarray) -> np.ndarray:  # (G, N), (K,)
     """The share of all agents' episodes that return more than each level, as (K,).
 
-    (Agarwal et al. 2021, eq. 3.) Where one curve lies above another everywhere, it is better
+    (Agarwal et al. 2021, section 4.2.) Where one curve lies above another everywhere, it is better
     whatever one asks for.
     """
     return (scores.reshape(-1, 1) > levels).mean(axis=0)

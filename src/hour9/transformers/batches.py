@@ -59,6 +59,12 @@ def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
     return [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
 
 
+def share_cut(tokenizer: Tokenizer, texts: Sequence[str]) -> float:
+    """How many of the texts, as a share, are longer than what the tokenizer reads of one."""
+    found = tokenizer.encode_batch(list(texts))
+    return float(np.mean([bool(encoding.overflowing) for encoding in found]))
+
+
 def buckets(lengths: Sequence[int], batch_size: int, seed: tuple[int, int]) -> list[np.ndarray]:
     """Indices of each batch: texts of similar length together, in an order drawn from `seed`.
 

@@ -38,6 +38,9 @@ class Classifier(Protocol):
     @property
     def labels(self) -> tuple[str, ...]: ...
 
+    @property
+    def tokenizer(self) -> Tokenizer: ...
+
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:  # -> (N, K)
         """A row for each text."""
 

@@ -111,6 +111,16 @@ def score(folder: Path, tables: Tables) -> pd.DataFrame:
     )
 
 
+def measure(folder: Path, tables: Tables) -> dict[str, float]:
+    """How many test texts are longer than what the model reads: their ends count for nothing."""
+    from hour9.transformers.batches import share_cut
+    from hour9.transformers.classifier import load_classifier
+
+    data = tables["cases"].merge(tables["sentences"], on="case", validate="1:1")
+    test = data.loc[data["split"] == "test", "text"]
+    return {"texts cut": share_cut(load_classifier(folder).tokenizer, test.tolist())}
+
+
 def fingerprint(tables: Tables) -> pd.DataFrame:
     """Reviews that are the same, or nearly."""
     return of_texts(tables["sentences"]["case"], tables["sentences"]["text"])
@@ -197,6 +207,7 @@ TASK = Task(
     contract=contract,
     train=train,
     score=score,
+    measure=measure,
     baseline=baseline,
     answer=answer,
     example=example,

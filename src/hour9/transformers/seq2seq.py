@@ -212,6 +212,11 @@ class Translator:
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
         return encode(self.tokenizer, texts)
 
+    def share_cut(self, texts: Sequence[str]) -> float:
+        """How many of the texts, as a share, are longer than what the model reads of one."""
+        longest = self.settings.max_tokens
+        return float(np.mean([len(ids) > longest for ids in self.tokens(texts)]))
+
     def translate(self, texts: Sequence[str], beam: int | None = None) -> list[str]:
         """Each text's translation. What is longer than the model reads, is cut."""
         longest, beam = self.settings.max_tokens, beam or self.settings.beam

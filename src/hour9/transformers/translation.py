@@ -109,7 +109,8 @@ def metric(tables: Tables) -> str:
 
 
 def measure(folder: Path, tables: Tables) -> dict[str, float]:
-    """For sentences, corpus BLEU of the test split (Post 2018), the nearest ones' beside it."""
+    """For sentences, corpus BLEU of the test split (Post 2018), the nearest ones' beside it;
+    and how many of its texts are longer than what the model reads."""
     from hour9.transformers.seq2seq import load_translator
 
     data = pairs_of(tables)
@@ -118,12 +119,14 @@ def measure(folder: Path, tables: Tables) -> dict[str, float]:
     from sacrebleu.metrics import BLEU
 
     test = (data["split"] == "test").to_numpy()
+    translator, texts = load_translator(folder), data.loc[test, "text"].tolist()
     ways = {
-        "BLEU": load_translator(folder).translate(data.loc[test, "text"].tolist()),
+        "BLEU": translator.translate(texts),
         "BLEU/nearest training sentence": np.array(nearest(data), dtype=object)[test].tolist(),
     }
     targets = [data.loc[test, "target"].tolist()]
-    return {name: BLEU().corpus_score(found, targets).score for name, found in ways.items()}
+    scores = {name: BLEU().corpus_score(found, targets).score for name, found in ways.items()}
+    return {**scores, "texts cut": translator.share_cut(texts)}
 
 
 def baseline(tables: Tables) -> pd.DataFrame:

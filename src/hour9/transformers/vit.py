@@ -183,7 +183,7 @@ def class_attention(model: VisionTransformer, images: Tensor) -> Tensor:  # -> (
 
 
 def rollout(model: VisionTransformer, images: Tensor) -> Tensor:  # -> (B, X/P, Y/P)
-    """How much of each patch reaches the class token (Abnar & Zuidema 2020, eq. 1 and 2).
+    """How much of each patch reaches the class token (Abnar & Zuidema 2020, section 3).
 
     Ã_l = (A_l + I) / 2, the mean over heads and half for the residual path, then Ã_L … Ã_1.
     """
