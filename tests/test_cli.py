@@ -5,6 +5,7 @@ import math
 import os
 import signal
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -13,6 +14,7 @@ from mlflow.types import ColSpec, DataType, Schema
 
 from hour9 import bring_up, cli, standing
 from hour9.ask import as_asked, read_requests, refuse_unknown, show_words, spread
+from hour9.pages import names_this_machine
 from hour9.params import RECEIPTS, BadSetting
 from hour9.registry.journal import Overtaken
 from hour9.remote import CLONE
@@ -199,12 +201,28 @@ def test_a_worker_that_nobody_could_send_to_is_refused(project, capsys):
     assert not (project / CLONE).exists()
 
 
+@pytest.mark.parametrize(
+    ("host", "known"),
+    [
+        ("127.0.0.1:4300", True),
+        ("LocalHost:4300", True),  # case says nothing in a name
+        ("report.example", True),
+        ("", False),
+        ("evil.example:4300", False),
+    ],
+)
+def test_a_page_is_shown_to_who_asked_for_this_machine_by_name(host, known):
+    assert names_this_machine(host, ["report.example", ""]) == known
+
+
 def test_a_user_without_a_name_is_called_by_number(monkeypatch):
     for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("os.getuid", lambda: 4_000_000)
+    monkeypatch.delenv("HOME", raising=False)
     cli.name_the_user()
     assert getpass.getuser() == os.environ.pop("USER") == "4000000"
+    assert Path.home() == Path(os.environ.pop("HOME")) == Path(".hour9").absolute()
 
 
 def test_in_another_locale_the_same_command_is_started_once_more_in_utf8(monkeypatch):

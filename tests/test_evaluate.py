@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from hour9.engine.weights import save_model
-from hour9.evaluate import asked_once, draw, gather, megabytes, summary, twins
+from hour9.evaluate import IncompleteEvidence, asked_once, draw, gather, megabytes, summary, twins
 from hour9.report import reliability_svg, standing
 from hour9.rl import taxi
 from hour9.rl.decision_process import DecisionProcess, value_iteration
@@ -88,6 +88,41 @@ def test_evidence_has_the_perturbed_score_of_test_cases_only_and_noise_costs(bes
     drop = (evidence["score"] - evidence["perturbed"])[test]
     assert (drop > 0).all()
     assert drop.mean() < 3
+
+
+@pytest.mark.parametrize("column", ["score", "baseline"])
+@pytest.mark.parametrize("lost", ["no row", "no number"])
+def test_a_case_without_a_score_is_an_error_and_no_evidence(best_taxi, column, lost):
+    def with_a_gap(found: pd.DataFrame) -> pd.DataFrame:
+        if lost == "no row":
+            return found[1:]
+        return found.assign(score=found["score"].where(found.index != found.index[0]))
+
+    of = {"score": lambda *a: with_a_gap(taxi.score(*a))}
+    if column == "baseline":
+        of = {"baseline": lambda tables: with_a_gap(taxi.TASK.baseline(tables))}
+    with pytest.raises(IncompleteEvidence, match=f"1 cases have no {column}, e.g. "):
+        gather(replace(taxi.TASK, **of), *best_taxi)
+
+
+def test_a_case_with_two_baselines_is_an_error(best_taxi):
+    def twice(tables) -> pd.DataFrame:
+        found = taxi.TASK.baseline(tables)
+        return pd.concat([found, found[:1]])
+
+    with pytest.raises(pd.errors.MergeError):
+        gather(replace(taxi.TASK, baseline=twice), *best_taxi)
+
+
+def test_the_means_are_those_of_each_split_and_the_baseline_that_of_test():
+    table = pd.DataFrame(
+        {
+            "split": ["train", "train", "validation", "test", "test", "probe"],
+            "score": [1.0, 0.5, 0.25, 0.0, 1.0, 9.0],
+            "baseline": [9.0, 9.0, 9.0, 0.125, 0.375, 9.0],
+        }
+    )
+    assert summary(table) == {"train": 0.75, "validation": 0.25, "test": 0.5, "baseline": 0.25}
 
 
 def test_an_agent_that_sees_its_state_a_tenth_of_the_time_wrongly_is_played_out_exactly(best_taxi):

@@ -7,7 +7,17 @@ import pandas as pd
 import pytest
 
 from hour9.engine.settings import Source
-from hour9.monitor import FINE, RETRAIN, WATCH, NoRequests, compare, judge, numbers, read_file
+from hour9.monitor import (
+    FINE,
+    RETRAIN,
+    WATCH,
+    Drift,
+    NoRequests,
+    compare,
+    judge,
+    numbers,
+    read_file,
+)
 from hour9.rl.environments import make
 from hour9.transformers.reviews import write_reviews
 
@@ -71,6 +81,24 @@ def test_a_small_change_is_watched_and_so_is_a_broken_contract():
     then, now = (pd.DataFrame({"x": random.normal(m, 1, 2000)}) for m in (0.0, 0.2))
     assert verdict(then, now) == WATCH
     assert judge(compare(then, then), refused=1)[0] == WATCH
+
+
+@pytest.mark.parametrize(
+    ("distance", "chance", "verdict"),
+    [
+        (0.2, 0.019, RETRAIN),
+        (0.199, 0.019, WATCH),  # surely, but not far
+        (0.9, 0.02, FINE),  # far, but as chance would have it
+    ],
+)
+def test_what_moved_far_and_surely_asks_for_a_new_training(distance, chance, verdict):
+    assert judge([Drift("it", distance, chance)], refused=0)[0] == verdict
+    assert judge([Drift("it", distance, chance)], 3)[0] == (WATCH if verdict == FINE else verdict)
+
+
+def test_the_feature_that_moved_farthest_is_named():
+    drifts = [Drift("a", 0.3, 0.001), Drift("b", 0.5, 0.002), Drift("c", 0.9, 0.5)]
+    assert judge(drifts, refused=0) == (RETRAIN, "b is 0.50 away from the training data")
 
 
 def test_holms_correction_is_that_of_statsmodels_by_hand():

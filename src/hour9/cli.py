@@ -13,10 +13,11 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from hour9 import ask, bring_up, release, standing
-from hour9.params import PARAMS, UnknownName
+from hour9.params import PARAMS, STATE, UnknownName
 from hour9.stage import ENVIRONMENT
 
 NO, MISTAKE = 1, 2
@@ -88,11 +89,16 @@ def speak_utf8() -> None:
 
 
 def name_the_user() -> None:
-    """DVC and the journal ask for a name: a uid that has none, as in a container, is its own."""
+    """DVC and the journal ask for a name, and libraries for a home: a uid that has neither, as in a
+    container, is its own, and at home in the checkout's state."""
     try:
         getpass.getuser()
     except (KeyError, OSError):
         os.environ["USER"] = str(os.getuid())
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = str(STATE.absolute())
 
 
 def unread() -> bool:

@@ -49,7 +49,7 @@ class Pages(SimpleHTTPRequestHandler):
 
 def names_this_machine(host: str, more: Iterable[str] = ()) -> bool:
     """Whether a Host header does, or is one of `more`: no other page may read through DNS."""
-    return host.rsplit(":", 1)[0] in (*OURS, *more)
+    return host.rsplit(":", 1)[0].lower() in (*OURS, *filter(None, more))
 
 
 @contextmanager

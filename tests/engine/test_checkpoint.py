@@ -1,5 +1,7 @@
+import os
 import random
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -56,6 +58,21 @@ def test_a_crash_while_saving_leaves_the_old_state(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         checkpoint.save({"number": 2})
     assert Checkpoint(tmp_path / "c").load() == {"number": 1}
+
+
+def test_a_state_is_on_the_disk_before_the_pointer_names_it(tmp_path, monkeypatch):
+    flushed, put = set(), os.replace
+
+    def replace(pointer: Path, newest: Path) -> None:
+        written = (pointer, *tmp_path.glob("state-*"), *tmp_path.glob("state-*/*"))
+        assert {path.stat().st_ino for path in written} <= flushed
+        put(pointer, newest)
+
+    monkeypatch.setattr(os, "fsync", lambda file: flushed.add(os.fstat(file).st_ino))
+    monkeypatch.setattr(os, "replace", replace)
+    Checkpoint(tmp_path).save({"t": torch.arange(6), "n": 3})
+    assert tmp_path.stat().st_ino in flushed
+    assert Checkpoint(tmp_path).load()["n"] == 3
 
 
 @pytest.mark.parametrize("name", ["newest", "state-*/state.safetensors", "state-*/state.json"])

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 
 from hour9.engine.checkpoint import Checkpoint
-from hour9.engine.fit import Diverged, fit, rate
+from hour9.engine.fit import Diverged, fit, put, rate
 from hour9.engine.randomness import seed_all
 from hour9.engine.run import Run
 from hour9.engine.settings import Supervised
@@ -72,6 +72,41 @@ def test_a_killed_training_ends_where_an_unharmed_one_ends(tmp_path, lives, accu
     for ours, theirs in zip(train(resumed), expected, strict=True):
         assert torch.equal(ours, theirs)
     assert resumed.curve == unharmed.curve
+
+
+def test_a_resumed_training_makes_only_the_updates_that_were_left(tmp_path):
+    made = []
+
+    def loss(net: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        made.append(net.training)
+        return squared_error(net, batch)
+
+    def train_on(checkpoint: Checkpoint) -> None:
+        run = make_run(tmp_path, checkpoint, epochs=3)
+        fit(run, nn.Linear(3, 1), lambda epoch: [{"x": X, "y": Y}] * 4, loss, lambda net: 0.0)
+
+    with pytest.raises(Killed):
+        train_on(Mortal(tmp_path / "c", lives=7))  # four updates, the epoch's end, two updates
+    assert len(made) == 6
+    train_on(Checkpoint(tmp_path / "c"))
+    assert len(made) == 12
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_point_of_the_curve_has_the_mean_loss_since_the_last_one(tmp_path, accumulate):
+    """Of 24 updates there is one after every third; update n loses n."""
+    run = make_run(tmp_path, Checkpoint(tmp_path / "a"), epochs=2, accumulate=accumulate)
+    losses = [torch.tensor(n) for n in range(1, 25) for _ in range(accumulate)]
+    fit(
+        run,
+        nn.Linear(3, 1),
+        lambda epoch: [{"x": X, "loss": loss} for loss in losses],
+        lambda net, batch: 0 * net(batch["x"]).sum() + batch["loss"],
+        lambda net: float(len(run.curve)),
+    )
+    assert [point["loss"] for point in run.curve] == [2, 5, 8, 11, 14, 17, 20, 23] * 2
+    assert [point["step"] for point in run.curve] == [*range(3, 49, 3)]
+    assert ["validation" in point for point in run.curve] == ([False] * 7 + [True]) * 2
 
 
 @pytest.mark.parametrize("accumulate", [2, 3])  # of four batches: one is left over
@@ -209,6 +244,27 @@ def test_each_group_has_its_own_step_size_and_decay(tmp_path):
         groups,
     )
     torch.testing.assert_close((model.weight, model.bias), expected)
+
+
+def test_the_step_size_of_each_update_is_its_share_of_the_peak(tmp_path):
+    """Where nothing pulls, w becomes w Π (1 - η_t λ): three updates an epoch, of four epochs."""
+    model = nn.Linear(3, 1)
+    run = make_run(tmp_path, Checkpoint(tmp_path / "a"), epochs=4, warmup=0.25, weight_decay=0.5)
+    shares = torch.tensor([rate(update, 12, run.settings) for update in range(12)])
+    expected = model.weight.detach() * (1 - 0.05 * shares * 0.5).prod()
+    fit(
+        run,
+        model,
+        lambda epoch: [{"x": X}] * 3,
+        lambda net, batch: 0 * net(batch["x"]).sum(),
+        lambda net: float(len(run.curve)),
+    )
+    torch.testing.assert_close(model.weight.detach(), expected)
+
+
+def test_weights_that_lack_a_trained_parameter_are_not_put():
+    with pytest.raises(AssertionError, match="bias"):
+        put(nn.Linear(1, 1), {"weight": torch.ones(1, 1)})
 
 
 def test_a_model_is_in_training_while_it_learns_and_not_while_it_is_validated(tmp_path):

@@ -4,7 +4,6 @@ import json
 
 import pytest
 from tests.test_resume import stop_in_the_middle
-from torch import nn
 
 from hour9.config import BadSetting, set_params
 from hour9.engine import processes
@@ -70,16 +69,11 @@ def test_an_epoch_of_one_batch_is_refused_in_the_words_of_the_person(project, st
     assert "Traceback" not in said, said
 
 
-def test_batch_normalisation_is_refused(monkeypatch):
-    monkeypatch.setattr(processes, "world", lambda: 2)
-    with pytest.raises(processes.CannotShare, match="batch normalisation"):
-        processes.check_shares(nn.Sequential(nn.BatchNorm1d(3)), batches=9)
-
-
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
         ("candidates.vision-vit.processes=2", r"accumulate \(1\) must be a multiple"),
+        ("candidates.molecules-gin.processes=2", "molecules-gin.processes"),  # batch norms
         ("candidates.taxi-qlearning.processes=2", "no key 'candidates.taxi-qlearning.processes'"),
     ],
 )

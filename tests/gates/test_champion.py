@@ -23,8 +23,9 @@ def table(gain: float, cases: int = 400) -> pd.DataFrame:
         (table(0.0), "hold"),  # a champion in disguise
         (table(0.2, cases=20), "hold"),  # too few to say
         (table(0.05).assign(champion=np.nan), "reject"),
+        (table(0.05).assign(champion=lambda t: t["champion"].where(t.index != 3)), "reject"),
     ],
-    ids=["better", "worse", "disguise", "small", "nan"],
+    ids=["better", "worse", "disguise", "small", "nan", "one nan"],
 )
 def test_better_passes_a_tie_holds_worse_is_rejected(evidence, verdict):
     assert champion(evidence).verdict == verdict

@@ -62,6 +62,32 @@ def test_too_little_evidence_holds_whatever_it_shows(gate, faulty):
     assert verdict(gate, faulty, rows=0 if gate in FROM_ONE_CASE else 12) == "hold"
 
 
+LEAST = {"calibration": 100, "divergence": 20, "seeds": 1, "budget": 1}
+"""Rows from which on a gate says something, where that is not 30."""
+
+
+@pytest.mark.parametrize("gate", EVERY)
+def test_a_gate_says_something_from_as_many_cases_on_as_the_page_says(gate):
+    table, least = TABLES.get(gate, clean_evidence)(), LEAST.get(gate, 30)
+    if "split" not in table:
+        enough = {n: table.head(n) for n in (least, least - 1)}
+    elif gate in ("counterfactual", "shift"):
+        few = table[table["pair"] != ""]
+        enough = {n: pd.concat([table[table["pair"] == ""], few.head(n)]) for n in (30, 29)}
+    else:
+        own = table[(table["pair"] == "") & ((gate != "identifiers") | (table["split"] == "test"))]
+        enough = {n: own.groupby("split").head(n) for n in (least, least - 1)}
+        if gate == "group_gap":
+            named = {n: [*"a" * n, *"b" * 30] for n in (30, 29)}
+            test = own[own["split"] == "test"]
+            enough = {n: test.head(n + 30).assign(**{"group.identity": who})
+                      for n, who in named.items()}  # fmt: skip
+    assert [EVERY[gate](rows, limit_of(gate)).value is None for rows in enough.values()] == [
+        False,
+        True,
+    ]
+
+
 @pytest.mark.parametrize("gate", sorted(GATES.keys() - {"floor", "overfitting"} - {*OF_THE_CURVE}))
 def test_evidence_without_what_the_gate_asks_for_holds(gate):
     columns = {"case": [f"c{i}" for i in range(200)], "split": "test", "score": 1.0, "target": "x"}

@@ -11,10 +11,16 @@ from hour9.gates.divergence import divergence
 from hour9.gates.floor import floor
 from hour9.gates.group_gap import group_gap
 from hour9.gates.latency import latency
-from hour9.gates.leakage import identifiers
+from hour9.gates.leakage import identifiers, leakage
 from hour9.gates.memorised import memorised
 from hour9.gates.overfitting import overfitting
-from hour9.gates.statistics import bootstrap_difference, bootstrap_mean, largest, share
+from hour9.gates.statistics import (
+    bootstrap_difference,
+    bootstrap_mean,
+    interval,
+    largest,
+    share,
+)
 from hour9.gates.verdict import Verdict
 
 RNG = np.random.default_rng(0)
@@ -60,9 +66,29 @@ def test_divergence_is_what_the_curve_lost_since_its_best(end, verdict):
     assert divergence(curve, 0.05).verdict == verdict
 
 
+def test_the_best_of_many_windows_of_noise_is_seldom_taken_for_a_loss():
+    """Of level curves the lower bound is above 0 in some 5 of 100, wherever their best tenth is."""
+    curves = np.random.default_rng(0).normal(size=(200, 60))
+    found = [
+        divergence(pd.DataFrame({"validation": points}), 0.05).interval[0] for points in curves
+    ]
+    assert np.mean(np.array(found) > 0) < 0.1
+
+
 def test_divergence_compares_tenths_of_the_curve():
     curve = pd.DataFrame({"validation": [1.0] * 90 + [0.0] * 5 + [1.0] * 5})
-    assert divergence(curve, 0.05).value == pytest.approx(0.5)
+    found = divergence(curve, 0.05)
+    assert found.value == pytest.approx(0.5)
+    assert found.why == "validation 1 at its best, 0.5 at the end of training"
+
+
+def test_a_curve_whose_end_is_its_best_has_lost_nothing_for_sure():
+    found = divergence(pd.DataFrame({"validation": [0.0, 1.0] * 15 + [1.0] * 5}), 0.0)
+    assert (found.value, found.interval, found.verdict) == (0.0, (0.0, 0.0), "pass")
+
+
+def test_a_curve_without_validation_holds():
+    assert divergence(pd.DataFrame({"step": range(50), "loss": 1.0}), 0.05).verdict == "hold"
 
 
 def pairs(flips: float, n: int = 400) -> pd.DataFrame:
@@ -78,6 +104,14 @@ def pairs(flips: float, n: int = 400) -> pd.DataFrame:
 @pytest.mark.parametrize(("flips", "verdict"), [(0.01, "pass"), (0.4, "reject"), (0.1, "hold")])
 def test_counterfactual_is_the_rate_of_flips(flips, verdict):
     assert counterfactual(pairs(flips), 0.1).verdict == verdict
+
+
+def test_one_flip_has_the_bound_of_a_share_and_a_small_change_that_of_a_mean():
+    assert counterfactual(pairs(1 / 400), 0.1).interval[1] == share(np.arange(400) < 1).high
+    table = pairs(0.0)
+    swapped = table.index[table["pair"] != ""]
+    table.loc[swapped[1:], "score"] += 0.01  # and one that does not change at all
+    assert counterfactual(table, 0.1).interval[1] == pytest.approx(0.01, abs=0.0005)
 
 
 def test_counterfactuals_of_probes_are_judged_too():
@@ -224,6 +258,17 @@ def test_calibration_error_of_an_honest_model_is_zero_in_the_mean_however_few_ca
     assert np.mean(found) < 0.03
 
 
+def test_leakage_says_how_the_twins_score_beside_the_others():
+    table = pd.DataFrame(
+        {"split": "test", "twin": [""] * 90 + ["a"] * 10, "score": [0.5, 1.0] * 50}
+    )
+    table.loc[90:, "score"] = 1.0
+    said = "10 of 100 test cases stand in training too, or nearly"
+    assert leakage(table, 0.1).why == f"{said}; they score 1, the others 0.75"
+    assert leakage(table[90:], 0.1).verdict == "hold"
+    assert leakage(table.assign(twin="a"), 0.1).why == said.replace("10 ", "100 ", 1)
+
+
 def test_sorted_targets_are_given_away_by_the_ids_whatever_the_order_of_the_rows():
     targets = np.repeat(["cat", "dog", "fox"], 100)
     table = pd.DataFrame(
@@ -248,6 +293,12 @@ def test_a_busy_machine_in_some_rounds_does_not_make_a_model_slow():
     rounds = pd.DataFrame({"seconds": [1.0] * 50 + [100.0] * 10, "reference": 0.8})
     found = latency(rounds, 2.0)
     assert (found.value, found.verdict) == (1.25, "pass")
+
+
+def test_a_reference_that_took_no_time_once_is_no_pass():
+    """Its ratio is no number, though the median of the rounds is one."""
+    rounds = pd.DataFrame({"seconds": 1.0, "reference": [0.8] * 59 + [0.0]})
+    assert latency(rounds, 2.0).verdict == "reject"
 
 
 def test_what_the_real_texts_share_with_training_is_not_held_against_it():
@@ -291,6 +342,13 @@ def test_a_threshold_that_is_no_number_is_never_a_pass(gate):
     assert gate(evidence(0.9, 0.9, 0.1), np.nan).verdict == "reject"
 
 
+def test_who_needs_just_what_is_allowed_passes_and_who_needs_more_does_not():
+    table = pd.DataFrame({"megabytes": [10.0]})
+    assert [GATES["budget"](table, limit).verdict for limit in (10.0, 9.999)] == ["pass", "reject"]
+    no_twin = pd.DataFrame({"split": "test", "twin": [""] * 400, "score": 1.0})
+    assert leakage(no_twin, 0.0).verdict == "hold"  # none was seen, which is not: there is none
+
+
 def test_no_threshold_is_never_a_pass():
     found = judge_all(evidence(1.0, 1.0, 0.0), {}, NO_CURVE)
     assert [v.verdict for v in found] == ["hold", "hold"]
@@ -312,9 +370,18 @@ def test_a_score_that_is_no_number_is_never_a_pass(gate):
     table = table.assign(confidence=0.9, perturbed=table["score"])
     table = pd.concat([table, table.assign(split="train", pair="")], ignore_index=True)
     table.loc[[5, 405, 1000], "score"] = np.nan
-    agents = ("score.seed0", "score.seed1", "score.seed2", "predicted", "realised")
+    agents = (*(f"score.seed{n}" for n in range(5)), "predicted", "realised")
     table = table.assign(**dict.fromkeys(agents, table["score"]))
     assert GATES[gate](table, 0.1).verdict == "reject"
+
+
+@pytest.mark.parametrize("gate", [floor, overfitting])
+def test_one_that_is_no_number_among_many_different_scores_is_never_a_pass(gate):
+    score = np.random.default_rng(0).random(800)
+    table = pd.DataFrame({"split": ["train", "test"] * 400, "score": score, "baseline": 0.0})
+    for row in (0, 1):
+        table.loc[row, ["score", "baseline"]] = np.nan
+    assert gate(table, 0.5).verdict == "reject"
 
 
 def test_a_gap_between_groups_that_is_no_number_and_a_missing_target_are_no_pass():
@@ -338,6 +405,19 @@ def test_one_outlier_does_not_make_all_others_one_value():
     low, high = np.percentile(plain, [5, 95])
     assert found.low == pytest.approx(low, abs=0.1 * (high - low))
     assert found.high == pytest.approx(high, abs=0.1 * (high - low))
+
+
+def test_where_an_outlier_leaves_all_others_in_one_group_they_keep_their_own_chance():
+    """Half of the variance is the outlier's, the other half is that of the others."""
+    values = np.append(np.random.default_rng(0).normal(size=1_000_000), 1000.0)
+    found = bootstrap_mean(values)
+    half = 1.645 * values.std() / np.sqrt(len(values))
+    assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.1)
+
+
+def test_five_of_a_hundred_resamples_lie_beyond_either_bound():
+    found = interval(np.arange(101.0), 50.0)
+    assert (found.value, found.low, found.high) == (50.0, 5.0, 95.0)
 
 
 def test_one_rejection_rejects_and_no_gate_at_all_holds():

@@ -3,7 +3,13 @@
 A property test asks for one with `@given(...)` and an argument `graph: EdgeList`.
 """
 
+import json
+import shutil
+from pathlib import Path
+
 import numpy as np
+import pytest
+import torch
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -31,3 +37,14 @@ def graphs(draw: st.DrawFn) -> EdgeList:
 
 
 st.register_type_strategy(EdgeList, graphs())
+
+
+@pytest.fixture
+def of_a_gpu(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The model as `device: cuda` leaves it, on a machine without a GPU."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    folder = shutil.copytree(model, tmp_path / "of_a_gpu")
+    config = json.loads((folder / "config.json").read_text())
+    config["settings"]["device"] = "cuda"
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder

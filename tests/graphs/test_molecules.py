@@ -303,6 +303,10 @@ def test_the_targets_of_test_graphs_change_nothing(tables, settings, model, tmp_
     assert content(train({**tables, "cases": cases}, tmp_path, settings)) == content(model)
 
 
+def test_a_model_that_a_gpu_trained_answers_without_one(tables, model, of_a_gpu):
+    assert TASK.score(of_a_gpu, tables).equals(TASK.score(model, tables))
+
+
 def test_a_score_is_right_or_wrong_or_minus_the_error_of_the_answer(tables, model):
     """And the example's answers are those of its cases: what is asked alone is scored together."""
     scores, answers = TASK.score(model, tables), TASK.answer(model)(TASK.example(tables))

@@ -356,6 +356,10 @@ def test_the_labels_of_test_nodes_change_nothing(tables, settings, model, tmp_pa
     assert content(train({**tables, "cases": cases}, tmp_path, settings)) == content(model)
 
 
+def test_a_model_that_a_gpu_trained_answers_without_one(tables, model, of_a_gpu):
+    assert TASK.score(of_a_gpu, tables).equals(TASK.score(model, tables))
+
+
 def test_a_case_scores_one_where_the_answer_is_its_label(tables, model):
     cases, scores = tables["cases"], TASK.score(model, tables)
     answers = TASK.answer(model)(cases[["node"]])

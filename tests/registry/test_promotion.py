@@ -403,6 +403,84 @@ def test_changed_bytes_are_refused_whatever_the_reason(client, what, tmp_path):
         shutil.copy(tmp_path / "kept", file)
 
 
+@pytest.fixture
+def alone(monkeypatch):
+    """Nothing is measured beside another version: what else is asked of one is told sooner."""
+    monkeypatch.setattr(examination, "judge_now", lambda *_: [])
+
+
+@pytest.mark.parametrize("word", ["reject", "hold"])
+def test_a_version_that_one_of_its_own_gates_did_not_let_through_is_refused(
+    client, monkeypatch, alone, word
+):
+    def judged_so(version: Any, package: packages.Package) -> list[str]:
+        package.gates["gates"][-1] |= {"verdict": word, "why": "it was so"}
+        return []
+
+    monkeypatch.setattr(examination, "check_bytes", judged_so)
+    monkeypatch.setattr(examination, "staleness", lambda *_: [])
+    with pytest.raises(Refused, match=rf"taxi version 2 is not promoted: \w+ {word}: it was so"):
+        promote("taxi", "2")
+    assert aliases(client) == {}
+    assert promote("taxi", "2", reason="I insist").forced
+
+
+def test_a_version_that_no_gate_was_asked_of_is_refused(client, monkeypatch, alone):
+    monkeypatch.setattr(
+        examination, "check_bytes", lambda _, package: package.gates.update(gates=[])
+    )
+    monkeypatch.setattr(examination, "staleness", lambda *_: [])
+    with pytest.raises(Refused, match="taxi version 2 is not promoted: no gate was asked"):
+        promote("taxi", "2")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("candidates.taxi-qlearning.steps=7", r"params\.yaml has other settings for its candidate"),
+        ("tasks.taxi.thresholds.floor=-999.0", r"params\.yaml now asks otherwise for floor\W"),
+        ("tasks.taxi.thresholds.floor=null", r"params\.yaml now asks otherwise for floor\W"),
+        ("tasks.taxi.thresholds.budget=9.0", r"params\.yaml now asks otherwise for budget\W"),
+    ],
+)
+def test_other_settings_and_other_thresholds_make_a_version_stale(client, alone, change, said):
+    kept = Path("params.yaml").read_text()
+    set_params([change])
+    try:
+        with pytest.raises(Refused, match=f"stale: {said}"):
+            promote("taxi", "2")
+    finally:
+        Path("params.yaml").write_text(kept)
+
+
+@pytest.mark.parametrize("dirty", ["true", "unknown"])
+def test_what_was_made_from_changes_passes_once_a_commit_makes_the_same(
+    client, monkeypatch, alone, dirty
+):
+    client.set_model_version_tag("taxi", "2", "hour9.git_dirty", dirty)
+    monkeypatch.setattr(examination, "stale_stages", lambda _: [])
+    try:
+        with monkeypatch.context() as changed:
+            state = {"git_commit": "c", "git_dirty": "true"}
+            changed.setattr(examination, "git_state", lambda: state)
+            with pytest.raises(Refused, match="a tree with changes that no commit holds"):
+                promote("taxi", "2")
+        assert not promote("taxi", "2").forced
+        assert client.get_model_version("taxi", "2").tags["hour9.git_dirty"] == "false"
+    finally:
+        client.set_model_version_tag("taxi", "2", "hour9.git_dirty", "false")
+
+
+def test_without_a_challenger_a_number_has_to_be_given(client):
+    client.delete_registered_model_alias("taxi", "challenger")
+    try:
+        with pytest.raises(Refused, match="taxi has no challenger: no candidate passed its gates"):
+            promote("taxi")
+    finally:
+        versions.set_challenger("taxi", "2")
+    assert aliases(client) == {}
+
+
 def test_other_data_makes_a_version_stale(client, two_versions):
     cases = two_versions / "data/taxi/cases.parquet"
     kept = cases.read_bytes()

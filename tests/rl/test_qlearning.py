@@ -37,7 +37,20 @@ def test_one_update_is_the_textbook_one(terminated, expected):
     walkers.tables[0, 0] = [[1.0], [4.0]]
     walkers.walk(1)
     assert walkers.tables[0, 0].tolist() == [[pytest.approx(expected)], [4.0]]
-    assert walkers.visits[0].tolist() == [[1], [0]]
+    assert walkers.visits[0, 0].tolist() == [[1], [0]]
+
+
+def test_each_of_two_tables_steps_by_its_own_visits():
+    """With 1 / n each table is the mean of its own targets, all of them 1 here."""
+    row = (0, 0, 0, 1.0, 0, 1.0, True)
+    columns = [*OUTCOME, "probability", "next_state", "reward", "terminated"]
+    process = DecisionProcess.from_table(pd.DataFrame([row], columns=columns))
+    chosen = settings(step_size=1.0, step_size_decay=1.0, update="double-q")
+    walkers = Walkers(process, np.array([0]), limit=1, settings=chosen)
+    walkers.walk(20)
+    assert walkers.visits.sum() == 20
+    assert walkers.visits.min() > 0
+    assert walkers.tables.tolist() == [[[[1.0]]], [[[1.0]]]]
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,18 @@ def test_every_text_of_which_a_word_was_changed_is_a_twin(length):
     assert not any(of_case[n] & of_case[n + 1] for n in range(99))
 
 
+@pytest.mark.parametrize(("length", "alike"), [(28, False), (29, True)])
+def test_texts_are_twins_from_four_fifths_of_all_triples_on(length, alike):
+    """Of 26 triples each, 23 are the same of 29; of 27 each, 24 of 30."""
+    random = np.random.default_rng(0)
+    texts = random.permuted(np.tile(np.arange(100), (20, 1)), axis=1)[:, :length].astype(str)
+    changed = texts.copy()
+    changed[:, length // 2] = "other"
+    found = of_texts(range(40), map(" ".join, np.concatenate([texts, changed])))
+    of_case = found.groupby("case")["fingerprint"].agg(set)
+    assert [bool(of_case[n] & of_case[n + 20]) for n in range(20)] == [alike] * 20
+
+
 def test_a_picture_is_the_same_wherever_it_stands_and_however_bright_it_is():
     random = np.random.default_rng(0)
     image = np.zeros((10, 10, 1), np.uint8)
@@ -41,6 +53,15 @@ def test_a_picture_is_the_same_wherever_it_stands_and_however_bright_it_is():
     prints = of_images("abcd", np.stack([image, moved, (image * 0.5).astype(np.uint8), other]))
     first, *rest = prints["fingerprint"]
     assert [one == first for one in rest] == [True, True, False]
+
+
+def test_a_picture_on_a_brighter_ground_is_the_same_and_one_of_a_single_colour_is_a_picture():
+    random = np.random.default_rng(0)
+    red = np.zeros((2, 10, 10, 3), np.uint8)
+    red[:, 2:6, 3:7, 0] = random.integers(1, 4, (2, 4, 4)) * 60
+    prints = of_images("abcd", np.concatenate([red, red + np.uint8(40)]))["fingerprint"].tolist()
+    assert prints[:2] == prints[2:]
+    assert prints[0] != prints[1]
 
 
 def test_plain_images_have_a_fingerprint_too():
@@ -59,6 +80,14 @@ def test_a_graph_is_the_same_whatever_its_nodes_are_called():
     renamed = nx.relabel_nodes(graph, dict(enumerate(order.tolist())))
     assert fingerprint(renamed, nodes[np.argsort(order)]) == fingerprint(graph, nodes)
     assert fingerprint(graph, nodes[::-1]) != fingerprint(graph, nodes)
+
+
+def test_graphs_that_differ_in_what_their_edges_carry_are_told_apart():
+    """A path of four nodes: the odd edge in its middle, at its end, and at its other end."""
+    edges, nodes = np.array([[0, 1, 2], [1, 2, 3]]), np.ones((4, 1))
+    carried = np.array([[[1.0], [2.0], [1.0]], [[2.0], [1.0], [1.0]], [[1.0], [1.0], [2.0]]])
+    middle, end, other_end = of_graphs("abc", [(nodes, edges, x) for x in carried])["fingerprint"]
+    assert middle != end == other_end
 
 
 @pytest.mark.parametrize("size", [1, 2, 9, 40])

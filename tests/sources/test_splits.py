@@ -2,7 +2,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hour9.sources.splits import FOLDS, SourceRefused, in_folds, split_of, with_all_splits
+from hour9.sources.splits import (
+    FOLDS,
+    SourceRefused,
+    at_random,
+    in_folds,
+    split_of,
+    with_all_splits,
+)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +59,28 @@ def test_even_a_small_train_gives_validation_a_case_unless_it_has_but_one():
         with_all_splits(few[1:].reset_index(drop=True), seed=0)
 
 
+def test_a_tenth_of_train_becomes_validation_drawn_by_the_seed():
+    table = pd.DataFrame({"split": ["train"] * 200 + ["test"] * 50})
+    first, again, other = (with_all_splits(table, seed)["split"] for seed in (0, 0, 1))
+    assert first.value_counts().to_dict() == {"train": 180, "test": 50, "validation": 20}
+    assert (first == again).all()
+    assert (first != other).any()
+    assert set(table["split"]) == {"train", "test"}  # what was given is left as it was
+
+
+def test_splits_at_random_have_their_shares_and_come_again_with_their_seed():
+    found = at_random(1000, 0.7, 0.2, seed=0)
+    assert pd.Series(found).value_counts().to_dict() == {
+        "train": 700,
+        "validation": 200,
+        "test": 100,
+    }
+    assert (at_random(1000, 0.7, 0.2, seed=0) == found).all()
+    assert (at_random(1000, 0.7, 0.2, seed=1) != found).any()
+    assert "test" in found[:50]  # and in no order
+    assert len(at_random(0, 0.7, 0.2, seed=0)) == 0
+
+
 def test_each_case_is_tested_in_one_of_the_folds_each_with_equal_shares_of_the_classes():
     target = pd.Series(["a", "b", "b"] * 20)
     folds = [in_folds(target, fold, seed=1) for fold in range(FOLDS)]
@@ -59,6 +88,8 @@ def test_each_case_is_tested_in_one_of_the_folds_each_with_equal_shares_of_the_c
         assert sum(fold == name for fold in folds).tolist() == [1] * len(target)
     for fold in folds:
         assert sorted(target[fold == "test"]) == ["a"] * 2 + ["b"] * 4
+    for fold, following in zip(folds, [*folds[1:], folds[0]], strict=True):
+        assert ((fold == "validation") == (following == "test")).all()
     assert (in_folds(target, 0, seed=1) == folds[0]).all()
     assert (in_folds(target, 0, seed=2) != folds[0]).any()
 

@@ -59,7 +59,7 @@ def test_the_share_of_test_texts_that_are_cut_is_told(tables, settings, model_fo
     texts = [", " * words, ", " * (words + 1), ",", ", " * 500]
     sentences = cases[["case"]].assign(text=texts)
     told = TASK.measure(model_folder, {"cases": cases, "sentences": sentences})
-    assert told == {"texts cut": pytest.approx(1 / 3)}
+    assert told == {"share of texts cut": pytest.approx(1 / 3)}
 
 
 def test_an_answer_is_the_likelier_label(tables, model_folder):

@@ -278,7 +278,7 @@ def test_sentences_are_called_chrf_and_get_a_corpus_s_bleu_and_dates_do_not(
     assert TASK.metric(sentences) == "chrF"
     found = TASK.measure(model, sentences)
     nearest = {"BLEU/nearest training sentence": 0}
-    assert found == pytest.approx({"BLEU": 100, **nearest, "texts cut": 0})
+    assert found == pytest.approx({"BLEU": 100, **nearest, "share of texts cut": 0})
 
 
 def test_the_share_of_texts_that_are_cut_is_told(model):

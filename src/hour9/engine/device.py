@@ -22,6 +22,11 @@ def pick_device(device: str) -> torch.device:
     return torch.device(device)
 
 
+def answering_device(device: str) -> torch.device:
+    """Where a model answers that this setting trained: one trained on a GPU can do without."""
+    return pick_device("cpu" if device == "cpu" else "auto")
+
+
 def pick_precision(precision: str, device: torch.device) -> str:
     """Accelerate's name of it. `auto` is bf16 where the GPU computes in it, else fp32.
 

@@ -52,7 +52,8 @@ def fit(
     def updates(epoch: int) -> list[Sequence[Batch]]:
         return together(batches(epoch), run.settings.accumulate)
 
-    processes.check_shares(model, len(batches(0)) if processes.world() > 1 else 1)
+    if processes.world() > 1:
+        processes.check_shares(len(batches(0)))
     training = Training(run, model, len(updates(0)), groups)
     if saved := run.resume():
         training.restore(saved)

@@ -100,19 +100,12 @@ def world() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def check_shares(model: nn.Module, batches: int) -> None:
-    """Raise CannotShare where several processes would idle, or not do what one does."""
-    if world() == 1:
-        return
+def check_shares(batches: int) -> None:
+    """Raise CannotShare where some processes would idle."""
     if batches < world():
         raise CannotShare(
             f"an epoch is {batches} batch{'es' * (batches > 1)}, too few for {world()} processes: "
             "lower batch_size, or set processes=1"
-        )
-    if any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules()):
-        raise CannotShare(
-            "batch normalisation counts all batches, one after the other, and here each process "
-            "would see its own alone: set processes=1"
         )
 
 

@@ -72,7 +72,7 @@ class Settings(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     threads: int = Field(1, ge=1, le=64, description="CPU threads; part of the result's identity")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to train")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        "auto", description="number format of the matrix products"
+        "auto", description="number format of the matrix products; on a GPU, TF32 is fp32's"
     )
     tolerance: float = Field(
         0.0,

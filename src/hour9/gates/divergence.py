@@ -13,8 +13,9 @@ NOTHING = Estimate(0.0, 0.0, 0.0)
 def divergence(curve: pd.DataFrame, threshold: float) -> Verdict:
     """Validation score at its best minus at the end, each the mean of a tenth of the curve.
 
-    Means, because the best single point of a noisy curve is always above its last one; of five
-    points at least. Where the end is the best, the difference is 0 and there is no doubt about it.
+    The best of many windows is the luckiest, too. So every other point says where the best one is,
+    and the points between say how good it was. A tenth is five points at least. Where the end is no
+    worse, the difference is 0 and there is no doubt about it.
     """
     known = curve["validation"].to_numpy(float) if "validation" in curve else np.zeros(0)
     points = known[~np.isnan(known)]
@@ -24,9 +25,10 @@ def divergence(curve: pd.DataFrame, threshold: float) -> Verdict:
         return Verdict.hold("divergence", why, threshold, n)
     width = max(5, n // 10)
     before, last = points[:-width], points[-width:]  # they share no point
-    means = np.convolve(before, np.full(width, 1 / width), mode="valid")
+    where, what = before[::2], before[1::2]
+    means = np.convolve(where[: len(what)], np.full(width, 1 / width), mode="valid")
     start = int(means.argmax())
-    best = before[start : start + width]
+    best = what[start : start + width]
     spoiled = best.mean() > last.mean()
     peak = best.mean() if spoiled else last.mean()
     why = f"validation {peak:.4g} at its best, {last.mean():.4g} at the end of training"

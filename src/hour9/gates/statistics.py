@@ -35,8 +35,8 @@ def resampled_means(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def grouped(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Distinct values, 0 and how often each stands; of many, neighbours are one group, with its
-    mean and its variance."""
+    """The distinct values, each with variance 0 and how often it stands; beyond DISTINCT of them,
+    groups of neighbours with mean, variance and number."""
     distinct, counts = np.unique(values, return_counts=True)
     if len(distinct) <= DISTINCT:
         return distinct, np.zeros(len(distinct)), counts

@@ -149,7 +149,8 @@ def leaked(tables: Tables) -> list[str]:
 
 
 def train(run: Run) -> None:
-    """Every edge against a pair without one, drawn anew at each step, or all such pairs"""
+    """Each edge against a pair without one. The pairs are drawn anew at each step; where there are
+    fewer than edges, all are taken."""
     settings: Gae = run.settings
     seed_all(settings.seed)
     graph = Graph.of(run.tables)

@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hour9.engine.device import pick_device
+from hour9.engine.device import answering_device, pick_device
 from hour9.engine.fit import Batch, fit
 from hour9.engine.randomness import seed_all
 from hour9.engine.run import Run
@@ -263,7 +263,7 @@ def load(folder: Path) -> tuple[GIN | SetToSetMPNN, dict[str, Any]]:
 def estimates(folder: Path, tables: Tables) -> np.ndarray:  # (G, K)
     """The probability of each class, or the number in its own unit."""
     model, config = load(folder)
-    device = pick_device(config["settings"]["device"])
+    device = answering_device(config["settings"]["device"])
     with torch.no_grad():
         output = model.to(device)(to_graphs(tables, config).to(device)).double().cpu()
     if "classes" in config:

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hour9.engine.device import pick_device
+from hour9.engine.device import answering_device
 from hour9.engine.fit import Batch, fit
 from hour9.engine.randomness import seed_all
 from hour9.engine.run import Run
@@ -174,7 +174,7 @@ class Everyone:
 
     def __init__(self, settings: OnNodes, around: Surroundings, graph: Graph):
         self.around, self.smoothing = around, settings.smoothing
-        self.device = pick_device(settings.device)
+        self.device = answering_device(settings.device)
         n, depth = len(graph.nodes), NETWORKS[settings.architecture].depth
         self.adjacency = normalised_adjacency(graph.edges, n)
         self.whole = around.field(np.arange(n), [0] * depth).to(self.device) if n < LARGE else None

@@ -90,6 +90,9 @@ class Gin(Supervised, frozen=True, extra="forbid"):
     """A graph isomorphism network on whole graphs."""
 
     architecture: Literal["gin"]
+    processes: Literal[1] = Field(
+        1, description="one: each of several would normalise its own batches alone"
+    )
     hidden: PositiveInt = Field(32, le=4096, description="width of each layer")
     layers: PositiveInt = Field(5, le=64, description="steps that a node hears")
     dropout: Dropout = Field(0.5, ge=0, lt=1, description="share of the read-out hidden")

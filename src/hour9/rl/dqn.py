@@ -123,7 +123,8 @@ class Training:
             self.place.step += settings.environments
 
     def check(self) -> None:
-        """Play the validation episodes; keep the networks of which none before played better."""
+        """Play the validation episodes; keep each agent's network if none of its own before was
+        better."""
         settings, place = self.learner.settings, self.place
         network = self.learner.network
         found = returns(play(self.env, network.act, self.seeds * settings.seeds))
@@ -204,7 +205,8 @@ def seed_stream(tables: Tables, seed: int) -> Callable[[int, int], int]:
 def largest_return(tables: Tables) -> float:
     """What no episode can exceed; infinite where it cannot be told.
 
-    It can be told where every step earns the same: then the best is to last to the time limit.
+    It is taken as known where every recorded step earned the same: then the best is to last to the
+    time limit. A world that pays more only where random actions never lead is not seen through.
     """
     rewards = tables["transitions"]["reward"]
     same = rewards.min() == rewards.max() > 0

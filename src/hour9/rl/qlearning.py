@@ -86,7 +86,7 @@ class Walkers:
     action: np.ndarray = field(init=False)  # (L,), what each does next
     age: np.ndarray = field(init=False)  # (L,), steps since its episode began
     tables: np.ndarray = field(init=False)  # (T, G, S, A)
-    visits: np.ndarray = field(init=False)  # (G, S, A)
+    visits: np.ndarray = field(init=False)  # (T, G, S, A)
 
     def __post_init__(self) -> None:
         G, lanes = self.settings.seeds, self.settings.seeds * self.settings.walkers
@@ -97,7 +97,7 @@ class Walkers:
         cumulative = self.process.probability.cumsum(axis=-1)[..., :-1]
         self.cumulative = cumulative.reshape(S * A, K - 1)
         self.tables = np.zeros((T, G, S, A))
-        self.visits = np.zeros(self.tables.shape[1:], np.int64)
+        self.visits = np.zeros(self.tables.shape, np.int64)
         self.state_of, self.action, self.age = (np.zeros(lanes, np.int64) for _ in range(3))
         self.begin(np.arange(lanes))
 
@@ -124,7 +124,8 @@ class Walkers:
     def one_step(self, chance: np.ndarray) -> None:  # (4, L)
         """One step of each walker: Q(S, A) ← Q(S, A) + α / n^ω (R + γ worth(S') - Q(S, A)).
 
-        Sutton & Barto (2018, eq. 6.8, where worth is max_a Q(S', a)); n are the visits of (S, A).
+        Sutton & Barto (2018, eq. 6.8, where worth is max_a Q(S', a)); n are the visits of (S, A),
+        of two tables those of which this one learned (van Hasselt 2010).
 
         An episode cut by its time limit had a future, so only `terminated` makes a next state
         worthless. Where two walkers of an agent meet in the same state and action, one is heard.
@@ -143,12 +144,12 @@ class Walkers:
         future = worth(settings.update, q, then, table, epsilon)
         reward = self.process.reward.take(came)
         target = reward + settings.discount * future * ~terminated
-        place = self.first_state * A + act  # (L,) in G S A
-        visits, learned = self.visits.reshape(-1), self.tables.reshape(len(q), -1)
+        place = table * self.tables[0].size + self.first_state * A + act  # (L,) in T G S A
+        visits, learned = self.visits.reshape(-1), self.tables.reshape(-1)
         visits[place] += 1
         step_size = settings.step_size * visits.take(place) ** -settings.step_size_decay
-        old = learned[table, place]
-        learned[table, place] = old + step_size * (target - old)
+        old = learned.take(place)
+        learned[place] = old + step_size * (target - old)
         self.state_of, self.action, self.age = following, then, self.age + 1
         over = np.flatnonzero(terminated | (self.age == self.limit))
         if len(over):

@@ -92,8 +92,8 @@ class DQN(Agent, frozen=True, extra="forbid"):
         0.0,
         ge=0,
         le=1,
-        description="values are learned as their distance from a mean reward for ever, or from 0 "
-        "where that is a cost, in this share of it; 0: as they are",
+        description="scale of what the network learns, as a share of what a mean reward for ever "
+        "is worth; it learns the distance from that, or from 0 where a step costs; 0: off",
     )
     priority: float = Field(
         0.0, ge=0, le=1, description="α: how much a large error is drawn more often; 0: evenly"

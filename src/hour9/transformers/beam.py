@@ -37,8 +37,8 @@ def beam_search(
 ) -> Tensor:  # (B, S) -> (B, T)
     """The text whose log-probability, divided by its length penalty, is the highest found.
 
-    lp(n) = ((5 + n) / 6)^0.6 for n tokens (Wu et al. 2016, eq. 14). A text that has ended keeps its
-    place among the K while no longer one does better.
+    lp(n) = ((5 + n) / 6)^0.6 for n tokens (Wu et al. 2016, eq. 14). A finished text stays
+    among the K until K longer ones score higher.
     """
     B, K = len(source), beams
     memory = model.encode(source).repeat_interleave(K, dim=0)  # (B K, S, C)

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from hour9.engine.device import pick_device, prepare_threads
+from hour9.engine.device import answering_device, prepare_threads
 from hour9.engine.fit import Batch, Loss, fit
 from hour9.engine.run import Run
 from hour9.engine.weights import load_model, save_model
@@ -101,7 +101,7 @@ class EncoderClassifier:
         shape = TransformerShape(**{**config["shape"], "layer": layer})
         model = EncoderHead(Transformer(shape), len(config["labels"]))
         model.load_state_dict(weights)
-        model.to(pick_device("cpu" if config["settings"]["device"] == "cpu" else "auto")).eval()
+        model.to(answering_device(config["settings"]["device"])).eval()
         return cls(model, read_tokenizer(folder), tuple(config["labels"]))
 
     @classmethod

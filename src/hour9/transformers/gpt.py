@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor, nn
 
-from hour9.engine.device import pick_device, prepare_threads
+from hour9.engine.device import answering_device, prepare_threads
 from hour9.engine.fit import Batch, fit
 from hour9.engine.randomness import seed_all
 from hour9.engine.run import Run
@@ -216,7 +216,7 @@ def load_gpt(folder: Path) -> Gpt:
     _, config = load_model(folder)
     prepare_threads(config["settings"]["threads"])
     gpt = read_gpt(folder, dropout=0.0)
-    gpt.model.to(pick_device("cpu" if config["settings"]["device"] == "cpu" else "auto")).eval()
+    gpt.model.to(answering_device(config["settings"]["device"])).eval()
     return gpt
 
 

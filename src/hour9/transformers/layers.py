@@ -18,7 +18,9 @@ from hour9.transformers.positions import PositionKind, position_vectors
 
 Activation = Literal["gelu", "gelu_tanh", "relu"]
 
-INITIAL = 0.02  # standard deviation of first weights, of BERT and GPT-2 alike
+INITIAL = 0.02
+"""Standard deviation of first weights, as BERT and GPT-2 have it. (GPT-2 divides those that end in
+a residual sum by √(2 L): L is small here.)"""
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,10 @@ class EncoderLayer(nn.Module):
         return self.around_feed_forward(x, self.feed_forward)
 
     def ask_once(self, x: Tensor, mask: Tensor | None = None) -> Tensor:  # (B, T, C) -> (B, C)
-        """Only the tokens' mean asks; all are asked (Dai et al. 2020, section 2.2: query pooling).
+        """One query, the tokens' mean, attends to all of them (Dai et al. 2020, section 2.2).
 
-        Of the layer's products, keys and values are left: a sixth. `mask` is (B, 1, 1, T).
+        Of the layer's products only those of keys and values are made in full: a sixth of all.
+        `mask` is (B, 1, 1, T).
         """
         around = self.around_attention
         source = around.norm(x) if around.norm_first else x

@@ -118,7 +118,7 @@ def measure(folder: Path, tables: Tables) -> dict[str, float]:
 
     data = tables["cases"].merge(tables["sentences"], on="case", validate="1:1")
     test = data.loc[data["split"] == "test", "text"]
-    return {"texts cut": share_cut(load_classifier(folder).tokenizer, test.tolist())}
+    return {"share of texts cut": share_cut(load_classifier(folder).tokenizer, test.tolist())}
 
 
 def fingerprint(tables: Tables) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from hour9.engine.device import pick_device, prepare_threads
+from hour9.engine.device import answering_device, prepare_threads
 from hour9.engine.fit import Batch, fit
 from hour9.engine.randomness import seed_all
 from hour9.engine.run import Run
@@ -243,5 +243,5 @@ def load_translator(folder: Path) -> Translator:
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     model = Seq2Seq(tokenizer.get_vocab_size(), settings)
     model.load_state_dict(weights)
-    model.to(pick_device("cpu" if settings.device == "cpu" else "auto")).eval()
+    model.to(answering_device(settings.device)).eval()
     return Translator(model, tokenizer, settings)

@@ -126,7 +126,7 @@ def measure(folder: Path, tables: Tables) -> dict[str, float]:
     }
     targets = [data.loc[test, "target"].tolist()]
     scores = {name: BLEU().corpus_score(found, targets).score for name, found in ways.items()}
-    return {**scores, "texts cut": translator.share_cut(texts)}
+    return {**scores, "share of texts cut": translator.share_cut(texts)}
 
 
 def baseline(tables: Tables) -> pd.DataFrame:

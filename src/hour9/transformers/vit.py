@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hour9.engine.device import pick_device, prepare_threads
+from hour9.engine.device import answering_device, prepare_threads
 from hour9.engine.fit import Batch, fit
 from hour9.engine.randomness import seed_all
 from hour9.engine.run import Run
@@ -169,7 +169,7 @@ def load_vit(folder: Path) -> ImageClassifier:
     prepare_threads(settings.threads)
     model = VisionTransformer(config["image"], len(config["labels"]), settings)
     model.load_state_dict(weights)
-    model.to(pick_device("cpu" if settings.device == "cpu" else "auto")).eval()
+    model.to(answering_device(settings.device)).eval()
     return ImageClassifier(model, np.array(config["labels"], dtype=object), tuple(config["image"]))
 
 
