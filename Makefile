@@ -37,6 +37,7 @@ bench: $(READY)          ## side by side with peers, to benchmarks/results.json
 
 errors: $(READY)         ## how often each gate errs, to docs/gates.md; how long the gates take
 	@$(BIN)/python benchmarks/gate_errors.py
+	@$(BIN)/python benchmarks/bound_errors.py
 	@$(BIN)/python benchmarks/judge_speed.py
 
 soak: $(READY)           ## 1,000 promotions of one task at once, over SQLite and PostgreSQL

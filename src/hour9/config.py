@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from pydantic_core import PydanticCustomError
@@ -182,9 +182,19 @@ def problems(place: tuple[str, ...], kind: type[BaseModel], section: Any) -> lis
             f"{'.'.join([*place, *map(str, one['loc'])]).removesuffix('.[key]')}: {one['msg']}, "
             f"got {one['input']!r}"
             + suggestion(str(one["input"]), one.get("ctx", {}).get("expected", ""))
+            + reason(kind, one["loc"])
             for one in error.errors()
         ]
     return []
+
+
+def reason(kind: type[BaseModel], place: tuple[int | str, ...]) -> str:
+    """Why a field takes but one value, where it says so."""
+    field = kind.model_fields.get(str(place[0])) if place else None
+    if field is None or get_origin(field.annotation) is not Literal:
+        return ""
+    only = len(get_args(field.annotation)) == 1 and field.description
+    return f" ({field.description})" if only else ""
 
 
 def suggestion(word: str, expected: str) -> str:

@@ -13,14 +13,13 @@ from hour9.gates.cases import originals
 from hour9.gates.statistics import bootstrap_mean
 from hour9.gates.verdict import Estimate
 from hour9.params import PAGE, REPORTS, STANDING, read_params, write_whole
-from hour9.registry.versions import judged, of_these_data, registered
-from hour9.task import SPLITS
+from hour9.registry.versions import SCORES, judged, of_these_data, registered
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FILES = ("metrics.json", "gates.json")
-EVERYWHERE = ("metric", *SPLITS, "baseline", "megabytes")
+EVERYWHERE = ("metric", *SCORES, "megabytes")
 """The metrics that each candidate has; a task may measure more."""
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
 COLOURS = {"validation": "#1f6feb", "loss": "#9a6700", "regret": "#8250df"}

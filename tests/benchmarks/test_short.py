@@ -8,6 +8,7 @@ from tests.scripts import Done, run_scripts
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks/results.json"
 SAYS = {
+    "bound_errors": ["divergence, 200 points", "seeds, 5 of them"],
     "gpt_speed": ["GPT writing, width 256"],
     "graph_memory": [" ours "],
     "graphs_speed": [" ours "],

@@ -73,7 +73,7 @@ def test_an_epoch_of_one_batch_is_refused_in_the_words_of_the_person(project, st
     ("setting", "words"),
     [
         ("candidates.vision-vit.processes=2", r"accumulate \(1\) must be a multiple"),
-        ("candidates.molecules-gin.processes=2", "molecules-gin.processes"),  # batch norms
+        ("candidates.molecules-gin.processes=2", "each of several would normalise its own batches"),
         ("candidates.taxi-qlearning.processes=2", "no key 'candidates.taxi-qlearning.processes'"),
     ],
 )
